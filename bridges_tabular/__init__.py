@@ -1,0 +1,73 @@
+"""Regression as classification over bins, for pytorch-tabular and XGBoost, with a full predictive distribution.
+
+Importing this package makes :class:`~bridges_tabular.tabular.BridgeConfig` known to pytorch-tabular as
+``models.bridge``; the engines themselves are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from bridges_tabular._plugin import register
+
+if TYPE_CHECKING:
+    from bridges_tabular._artifacts import load
+    from bridges_tabular.boosting import XGBBridgeRegressor
+    from bridges_tabular.core.bins import Bins
+    from bridges_tabular.core.decoder import LinearDecoder
+    from bridges_tabular.core.distribution import BinnedDistribution
+    from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
+    from bridges_tabular.core.objective import BridgeObjective
+    from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor
+
+try:
+    __version__ = version("bridges-tabular")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "0.0.0"
+
+_HOMES = {
+    "BinnedDistribution": "core.distribution",
+    "Bins": "core.bins",
+    "BridgeConfig": "tabular",
+    "BridgeHead": "tabular",
+    "BridgeModel": "tabular",
+    "BridgeObjective": "core.objective",
+    "HardEncoder": "core.encoders",
+    "LearnedEncoder": "core.encoders",
+    "LinearDecoder": "core.decoder",
+    "SoftEncoder": "core.encoders",
+    "TabularBridgeRegressor": "tabular",
+    "XGBBridgeRegressor": "boosting",
+    "load": "_artifacts",
+}
+
+__all__ = [
+    "BinnedDistribution",
+    "Bins",
+    "BridgeConfig",
+    "BridgeHead",
+    "BridgeModel",
+    "BridgeObjective",
+    "HardEncoder",
+    "LearnedEncoder",
+    "LinearDecoder",
+    "SoftEncoder",
+    "TabularBridgeRegressor",
+    "XGBBridgeRegressor",
+    "load",
+]
+
+register()
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

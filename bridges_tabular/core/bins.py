@@ -1,0 +1,214 @@
+"""Where the k classes sit on the target axis."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Placement = Literal["blend", "quantile", "uniform", "kmeans"]
+PLACEMENTS: tuple[str, ...] = get_args(Placement)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """k neighbouring intervals of the target axis, each with a centre.
+
+    Attributes
+    ----------
+    edges : array of shape (k + 1,)
+        Strictly increasing, in the units of the target. The outer two are the support.
+    centers : array of shape (k,)
+        Strictly increasing, ``edges[j] <= centers[j] <= edges[j + 1]``. The outer two reach the smallest and the
+        largest training target, so that every training target is a convex combination of centres.
+    """
+
+    edges: Floats
+    centers: Floats
+
+    def __post_init__(self) -> None:
+        edges = np.ascontiguousarray(self.edges, dtype=np.float64)
+        centers = np.ascontiguousarray(self.centers, dtype=np.float64)
+        if edges.ndim != 1 or centers.shape != (edges.size - 1,) or centers.size < 1:
+            raise ValueError(f"edges {edges.shape} and centers {centers.shape} must be of shapes (k + 1,) and (k,)")
+        if not (np.isfinite(edges).all() and np.isfinite(centers).all()):
+            raise ValueError("edges and centers must be finite")
+        if (np.diff(edges) <= 0).any() or (np.diff(centers) <= 0).any():
+            raise ValueError("edges and centers must be strictly increasing")
+        if (centers < edges[:-1]).any() or (centers > edges[1:]).any():
+            raise ValueError("each center must lie between the two edges of its bin")
+        object.__setattr__(self, "edges", edges)
+        object.__setattr__(self, "centers", centers)
+
+    @classmethod
+    def fit(
+        cls,
+        y: ArrayLike,
+        n_bins: int = 32,
+        placement: Placement = "blend",
+        *,
+        sample_weight: ArrayLike | None = None,
+        margin: float = 0.1,
+        uniform_share: float = 0.2,
+    ) -> Bins:
+        """Place bins by the targets of the training rows.
+
+        Parameters
+        ----------
+        y : array of shape (n,)
+            Training targets.
+        n_bins : int, default=32
+            Number of bins k. With fewer distinct targets than that, one bin for each of them, with a warning.
+        placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
+            "quantile" gives every bin the same share of the rows, "uniform" the same width, "kmeans" puts edges
+            half way between the centres of a one-dimensional k-means. "blend" takes quantiles of the mixture of the
+            targets' distribution with a uniform one, which keeps every bin both populated and of a bounded width.
+        sample_weight : array of shape (n,), optional
+            Non-negative weights; rows of weight zero are left out.
+        margin : float, default=0.1
+            How far the support reaches beyond the targets at either end, as a share of their range.
+        uniform_share : float, default=0.2
+            Share of the uniform distribution in "blend".
+
+        Raises
+        ------
+        ValueError
+            For an unknown placement, fewer than two bins, or targets that are not finite or all the same.
+        """
+        if placement not in PLACEMENTS:
+            raise ValueError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
+        if n_bins < 2:
+            raise ValueError(f"n_bins must be at least 2, got {n_bins}")
+        if margin < 0:
+            raise ValueError(f"margin must not be negative, got {margin}")
+        values, shares = _distinct(y, sample_weight)
+        if values.size < 2:
+            raise ValueError(f"bins need at least two distinct targets, got {values.size}")
+        reach = margin * (values[-1] - values[0])
+        low, high = values[0] - reach, values[-1] + reach
+        if values.size <= n_bins or placement == "kmeans":
+            centers = values if values.size <= n_bins else _kmeans(values, shares, n_bins)
+            edges = np.concatenate([[low], (centers[:-1] + centers[1:]) / 2, [high]])
+        elif placement == "quantile":
+            edges, centers = _quantile(values, shares, n_bins)
+            edges[0], edges[-1] = low, high
+        else:
+            grid, cdf = _blended_cdf(values, shares, low, high, uniform_share if placement == "blend" else 1.0)
+            edges = np.interp(np.arange(n_bins + 1) / n_bins, cdf, grid)
+            edges[0], edges[-1] = low, high
+            centers = np.interp((np.arange(n_bins) + 0.5) / n_bins, cdf, grid)
+        if centers.size < n_bins:
+            warnings.warn(
+                f"n_bins={n_bins} is more than the targets can fill, {values.size} of them distinct: "
+                f"using {centers.size} bins",
+                UserWarning,
+                stacklevel=2,
+            )
+        # a soft code is a mixture of centres: a target beyond the outer ones could not be written as one
+        centers[0], centers[-1] = min(centers[0], values[0]), max(centers[-1], values[-1])
+        return cls(edges, centers)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins k."""
+        return int(self.centers.size)
+
+    @property
+    def widths(self) -> Floats:
+        """Width of every bin, of shape (k,)."""
+        return np.diff(self.edges)
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """The outermost edges."""
+        return float(self.edges[0]), float(self.edges[-1])
+
+    def assign(self, y: ArrayLike) -> NDArray[np.int64]:
+        """Index of the bin that holds each target; targets off the support go to the nearest bin.
+
+        Bins are closed on the left, the last one on both sides.
+        """
+        index = np.searchsorted(self.edges, np.asarray(y, dtype=np.float64), side="right") - 1
+        return np.clip(index, 0, self.n_bins - 1).astype(np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, for JSON."""
+        return {"edges": self.edges.tolist(), "centers": self.centers.tolist()}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Bins:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(np.asarray(state["edges"]), np.asarray(state["centers"]))
+
+
+def _distinct(y: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Distinct targets in increasing order and the share of the weight that each holds."""
+    y = np.asarray(y, dtype=np.float64)
+    if y.ndim != 1:
+        raise ValueError(f"targets must be of shape (n,), got {y.shape}")
+    if not np.isfinite(y).all():
+        raise ValueError(f"targets must be finite, got {int((~np.isfinite(y)).sum())} that are not")
+    if sample_weight is None:
+        values, counts = np.unique(y, return_counts=True)
+        return values, counts / max(y.size, 1)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != y.shape or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(f"sample_weight must hold {y.size} finite, non-negative numbers")
+    values, index = np.unique(y[weight > 0], return_inverse=True)
+    mass = np.bincount(index, weights=weight[weight > 0], minlength=values.size)
+    return values, mass / mass.sum()
+
+
+def _quantile(values: Floats, shares: Floats, k: int) -> tuple[Floats, Floats]:
+    """Edges half way between neighbouring distinct values, centres at the means of the bins.
+
+    Equal values stay together: where one holds more than a bin's share, there are fewer bins and none is empty.
+    """
+    mass = np.cumsum(shares)
+    last_in_bin = np.searchsorted(mass, np.arange(1, k) / k - 1e-12)
+    cuts = np.unique(last_in_bin[last_in_bin < values.size - 1])
+    edges = np.concatenate([values[:1], (values[cuts] + values[cuts + 1]) / 2, values[-1:]])
+    starts = np.concatenate([[0], cuts + 1])
+    return edges, np.add.reduceat(values * shares, starts) / np.add.reduceat(shares, starts)
+
+
+def _blended_cdf(
+    values: Floats, shares: Floats, low: float, high: float, uniform_share: float
+) -> tuple[Floats, Floats]:
+    """Knots of the piecewise linear mixture of the mid-rank cdf of the targets and a uniform cdf."""
+    middle = np.cumsum(shares) - shares / 2
+    # ranks start and end on the extreme targets, so that the margins hold the uniform share alone
+    rank = np.concatenate([[0.0], (middle - middle[0]) / (middle[-1] - middle[0]), [1.0]])
+    grid = np.concatenate([[low], values, [high]])
+    cdf = (1 - uniform_share) * rank + uniform_share * (grid - low) / (high - low)
+    return grid, cdf
+
+
+def _kmeans(values: Floats, shares: Floats, k: int, max_iter: int = 300) -> Floats:
+    """Centres of Lloyd's algorithm on weighted sorted values, started from quantiles.
+
+    On a line clusters are runs of sorted values, so that prefix sums make an iteration O(k log n).
+    """
+    mass = np.concatenate([[0.0], np.cumsum(shares)])
+    moment = np.concatenate([[0.0], np.cumsum(shares * values)])
+    start = np.searchsorted(mass[1:], (np.arange(k) + 0.5) / k)
+    chosen = np.unique(np.clip(start, 0, values.size - 1))
+    if chosen.size < k:
+        spare = np.setdiff1d(np.arange(values.size), chosen)
+        extra = spare[np.linspace(0, spare.size - 1, k - chosen.size).round().astype(int)]
+        chosen = np.union1d(chosen, extra)
+    centers = values[chosen]
+    for _ in range(max_iter):
+        cut = np.searchsorted(values, (centers[:-1] + centers[1:]) / 2, side="right")
+        bounds = np.concatenate([[0], cut, [values.size]])
+        weight = np.diff(mass[bounds])
+        moved = np.where(weight > 0, np.diff(moment[bounds]) / np.maximum(weight, 1e-300), centers)
+        if np.allclose(moved, centers, rtol=0, atol=1e-12 * (values[-1] - values[0])):
+            break
+        centers = moved
+    return centers

@@ -1,0 +1,88 @@
+"""The training objective: auto-encoding, alignment and regression."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class ObjectiveTerms(NamedTuple):
+    """The three terms, each averaged over the rows, and their weighted sum."""
+
+    loss: Tensor
+    autoencoding: Tensor
+    alignment: Tensor
+    regression: Tensor
+
+
+class BridgeObjective(nn.Module):
+    """a (y - mu.psi)^2 + b KL(psi || pi) + c (y - mu.pi)^2, averaged over the rows.
+
+    psi is the code of the target, pi the classifier's prediction of it and mu the decoder. The framework is that of
+    arXiv 2502.02996; the formula is our reading of it. The divergence includes the entropy of psi: without it, a
+    trainable encoder would be drawn to one-hot codes.
+
+    Parameters
+    ----------
+    autoencoding_weight, alignment_weight, regression_weight : float
+        The weights a, b and c.
+
+    Raises
+    ------
+    ValueError
+        For a negative weight, or if all are zero.
+    """
+
+    def __init__(
+        self, autoencoding_weight: float = 10.0, alignment_weight: float = 1.0, regression_weight: float = 0.0
+    ) -> None:
+        super().__init__()
+        weights = {
+            "autoencoding_weight": autoencoding_weight,
+            "alignment_weight": alignment_weight,
+            "regression_weight": regression_weight,
+        }
+        for name, value in weights.items():
+            if not value >= 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+        if not any(weights.values()):
+            raise ValueError("one of autoencoding_weight, alignment_weight and regression_weight must be positive")
+        self.autoencoding_weight = autoencoding_weight
+        self.alignment_weight = alignment_weight
+        self.regression_weight = regression_weight
+
+    def forward(
+        self, y: Tensor, log_psi: Tensor, log_pi: Tensor, values: Tensor, sample_weight: Tensor | None = None
+    ) -> ObjectiveTerms:
+        """Evaluate the objective.
+
+        Parameters
+        ----------
+        y : tensor of shape (n,)
+            Targets, in the units of ``values``.
+        log_psi, log_pi : tensors of shape (n, k)
+            Logs of the target's code and of the prediction.
+        values : tensor of shape (k,)
+            The decoder's value of every class.
+        sample_weight : tensor of shape (n,), optional
+        """
+        psi = log_psi.exp()
+        alignment = (psi * (log_psi - log_pi)).sum(-1)
+        autoencoding = (y - psi @ values) ** 2
+        regression = (y - log_pi.exp() @ values) ** 2
+        terms = [weighted_mean(term, sample_weight) for term in (autoencoding, alignment, regression)]
+        loss = (
+            self.autoencoding_weight * terms[0]
+            + self.alignment_weight * terms[1]
+            + self.regression_weight * terms[2]
+        )
+        return ObjectiveTerms(loss, *terms)
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over the rows, weighted if there are weights; zero if those of a batch are all zero."""
+    if weight is None:
+        return values.mean()
+    return (values * weight).sum() / weight.sum().clamp(min=torch.finfo(values.dtype).tiny)

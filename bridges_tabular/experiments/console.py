@@ -1,0 +1,133 @@
+"""What people see in a terminal: a progress bar for each model on stderr, the table of scores on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Self
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from bridges_tabular._progress import Listener
+from bridges_tabular.experiments.results import SCORES
+
+# a pipe has no width of its own: wide enough for all scores
+_PIPE_WIDTH = 140
+# the columns that a narrow terminal has to do without, the first to go first
+_EXPENDABLE = ("predict_seconds", "width_90", "calibration_error", "mae", "log_score")
+_TOTAL = 1000
+
+
+class FitBars:
+    """A context that shows how far each model is, on stderr.
+
+    In a terminal it draws bars. Elsewhere it writes one line as each fit ends, without control characters.
+
+    Parameters
+    ----------
+    models : sequence of str
+    n_splits : int
+        How often each model will be fitted.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, models: Sequence[str], n_splits: int, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._n_splits = n_splits
+        self._finished = dict.fromkeys(models, 0)
+        self._progress = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self._console,
+            # not rich's own test: a colour forced on a pipe does not make it a terminal
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, TaskID] = {
+            name: self._progress.add_task(name, start=False, total=_TOTAL, note="") for name in models
+        }
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def start(self, model: str, seed: int) -> Listener:
+        """Begin a fit; the returned function takes its steps."""
+        task, before = self._tasks[model], self._finished[model]
+        if before == 0:
+            self._progress.start_task(task)
+        if self._n_splits > 1:
+            self._progress.update(task, note=f"seed {seed}")
+
+        def advance(done: int, total: int) -> None:
+            share = (before + done / max(total, 1)) / self._n_splits
+            self._progress.update(task, completed=share * _TOTAL)
+
+        return advance
+
+    def finish(self, model: str, rmse: float, seconds: float) -> None:
+        """End a fit: early stopping ends many before their last step."""
+        self._finished[model] += 1
+        share = self._finished[model] / self._n_splits
+        self._progress.update(self._tasks[model], completed=share * _TOTAL, note=f"RMSE {rmse:.5g}")
+        if share == 1:
+            self._progress.stop_task(self._tasks[model])
+        if self._progress.disable:
+            self._console.print(Text(f"{model}: RMSE {rmse:.5g} after {seconds:.1f} s"))
+
+
+def print_scores(summary: pd.DataFrame, caption: str = "") -> None:
+    """Print scores sorted as they come, the best of each column marked.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        With the column model and those of the scores; see ``Comparison.summary``.
+    caption : str
+        A line below the table.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    hidden: list[str] = []
+    table = _scores_table(summary, hidden)
+    unlimited = console.options.update(width=10_000)
+    while (
+        len(hidden) < len(_EXPENDABLE) and console.measure(table, options=unlimited).maximum > console.width
+    ):
+        hidden.append(_EXPENDABLE[len(hidden)])
+        table = _scores_table(summary, hidden)
+    console.print(table)
+    if caption:
+        console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+def _scores_table(summary: pd.DataFrame, hidden: Sequence[str]) -> Table:
+    shown = [score for score in SCORES if score.name not in hidden]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", overflow="fold", max_width=28)
+    for score in shown:
+        table.add_column(score.heading, justify="right", no_wrap=True)
+    columns = []
+    for score in shown:
+        values = summary[score.name].tolist()
+        # a letter-width mark as well as colour: a pipe and a colour-blind reader have no colour
+        columns.append(
+            [
+                Text(f"{text}*", style="bold green") if best else Text(f"{text} ")
+                for text, best in zip(score.texts(values), score.is_best(values), strict=True)
+            ]
+        )
+    for name, *cells in zip(summary["model"], *columns, strict=True):
+        table.add_row(Text(str(name)), *cells)
+    return table

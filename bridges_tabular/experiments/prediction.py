@@ -1,0 +1,84 @@
+"""Predictions of a saved model for the rows of a table, as a CSV file."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bridges_tabular._artifacts import load
+from bridges_tabular.experiments.config import ExperimentError, nearest
+from bridges_tabular.experiments.folders import check_writable
+from bridges_tabular.experiments.tables import read_frame
+from bridges_tabular.experiments.training import quantile_names
+
+_DEFAULT_LEVELS = (0.05, 0.5, 0.95)
+
+
+def predict_table(
+    model_folder: str | Path,
+    table: str,
+    out: str | Path,
+    levels: Sequence[float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Predict every row of a table and write a CSV file with the columns row, y_pred and the quantiles.
+
+    Parameters
+    ----------
+    model_folder : path
+        Written by a regressor's ``save`` or by ``bridges-tabular train``.
+    table : str
+        See :func:`~bridges_tabular.experiments.tables.read_frame`.
+    out : path
+    levels : sequence of float, optional
+        Probabilities of the quantiles; 0.05, 0.5 and 0.95 by default where the model has a distribution.
+    overwrite : bool
+        Replace a file that exists.
+
+    Raises
+    ------
+    ExperimentError
+        If the model, the table or the file to write cannot be used.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise ExperimentError(f"{out} is a folder, not a file")
+    if path.exists() and not overwrite:
+        raise ExperimentError(f"{out} exists: choose another file with --out, or replace it with --overwrite")
+    check_writable(path)
+    try:
+        model = load(model_folder)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{model_folder} holds no model that can be loaded: {error}") from None
+    has_distribution = hasattr(model, "predict_distribution")
+    if levels is not None and not has_distribution:
+        raise ExperimentError(
+            f"--quantiles: the model in {model_folder} (scheme {model.scheme}) predicts points alone"
+        )
+    frame = read_frame(table)
+    if len(frame) == 0:
+        raise ExperimentError(f"{table} has no rows")
+    for column in model.feature_names_in_:
+        if column not in frame.columns:
+            raise ExperimentError(f"{table} has no column {column!r}{nearest(column, frame.columns)}")
+    frame = frame[list(model.feature_names_in_)]
+    if has_distribution:
+        levels = levels or _DEFAULT_LEVELS
+    try:
+        predictions = pd.DataFrame({"row": range(len(frame)), "y_pred": model.predict(frame)})
+        if levels is not None:
+            predictions[quantile_names(levels)] = model.predict_quantiles(frame, list(levels))
+    except ValueError as error:
+        # the regressors refuse infinite numbers, and text where there were numbers
+        raise ExperimentError(f"{table}: {error}") from None
+    path.resolve().parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        predictions.to_csv(temporary, index=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

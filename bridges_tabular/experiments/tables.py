@@ -1,0 +1,238 @@
+"""Tables: read from where the experiment file says, checked before anything is trained, and split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bridges_tabular._frames import TableEncoder
+from bridges_tabular.experiments.config import ExperimentError, SplitBlock, TableBlock, nearest
+
+# a fixed seed, so that every split, and every run, of a subsampled table holds the same rows
+_SUBSAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features and a target that every model can be fitted on.
+
+    Attributes
+    ----------
+    name : str
+    target : str
+        Name of the column ``y`` was.
+    X : DataFrame of shape (n, p)
+    y : array of shape (n,)
+        Finite.
+    rows : array of int of shape (n,)
+        Where the rows stand in the source, counted from 0.
+    """
+
+    name: str
+    target: str
+    X: pd.DataFrame
+    y: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the training, validation and test rows of a table, in ascending order."""
+
+    seed: int
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Return the three parts by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def load_table(block: TableBlock) -> Table:
+    """Read and check the table of an experiment.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no such table or column, or if no model could be fitted on it.
+    """
+    frame, name = _read(block.source, "table.source: ")
+    for key, columns in (("target", [block.target]), ("drop", block.drop)):
+        for column in columns:
+            if column not in frame.columns:
+                raise ExperimentError(
+                    f"table.{key}: {block.source} has no column {column!r}{nearest(column, frame.columns)}"
+                )
+    if len(frame) == 0:
+        raise ExperimentError(f"table.source: {block.source} has no rows")
+    y = _check_target(frame[block.target], block)
+    X = frame.drop(columns=[block.target, *block.drop])
+    rows = np.arange(len(frame))
+    if block.rows is not None and block.rows < len(frame):
+        rows = np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(frame), block.rows, replace=False))
+    X, y = X.iloc[rows].reset_index(drop=True), y[rows]
+    _check_distinct(y, f"table.target: column {block.target!r} of {block.source}")
+    _check_features(X, block)
+    return Table(name, block.target, X, y, rows)
+
+
+def read_frame(source: str) -> pd.DataFrame:
+    """Read a table as it is.
+
+    Parameters
+    ----------
+    source : str
+        A bundled name (``"diamonds"``), a .csv, .csv.gz or .parquet path, or ``"openml:ID"``. Relative paths
+        start from the working directory.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no such table, or it cannot be read.
+    """
+    return _read(source, "")[0]
+
+
+def make_splits(table: Table, block: SplitBlock) -> list[Split]:
+    """Divide the rows of a table once for each seed.
+
+    Raises
+    ------
+    ExperimentError
+        If a share leaves no rows, or the training rows hold fewer than two distinct targets.
+    """
+    return list(_splits(table, block))
+
+
+def _splits(table: Table, block: SplitBlock) -> Iterator[Split]:
+    n = len(table.y)
+    n_test, n_validation = round(block.test * n), round(block.validation * n)
+    for key, count in (("test", n_test), ("validation", n_validation)):
+        if count == 0:
+            share = getattr(block, key)
+            raise ExperimentError(f"split.{key}: a share of {share} of {n} rows leaves no {key} rows")
+    if n - n_test - n_validation < 2:
+        raise ExperimentError(
+            f"split.test: {n_test} test and {n_validation} validation rows of {n} leave no 2 to train on"
+        )
+    for seed in block.seeds:
+        test, validation, train = np.split(
+            np.random.default_rng(seed).permutation(n), [n_test, n_test + n_validation]
+        )
+        _check_distinct(table.y[train], f"table.target: the training part of {table.target!r} (seed {seed})")
+        yield Split(seed, np.sort(train), np.sort(validation), np.sort(test))
+
+
+def _bundled() -> dict[str, Path]:
+    folder = Path(__file__).resolve().parents[1] / "data"
+    return {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
+
+
+def _read(source: str, prefix: str) -> tuple[pd.DataFrame, str]:
+    """Return the table and its name; errors start with ``prefix``."""
+    try:
+        if source.startswith("openml:"):
+            frame, name = _read_openml(source.removeprefix("openml:"))
+        else:
+            path = _find(source)
+            frame, name = _read_file(path), path.name.split(".")[0] or path.name
+    except ExperimentError as error:
+        raise ExperimentError(f"{prefix}{error}") from None
+    frame.columns = frame.columns.map(str)
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise ExperimentError(f"{prefix}{source} has more than one column {repeated[0]!r}")
+    return frame.reset_index(drop=True), name
+
+
+def _find(source: str) -> Path:
+    bundled, path = _bundled(), Path(source)
+    if source in bundled:
+        return bundled[source]
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ExperimentError(f"{source} is a folder, not a table")
+    # a bare word was meant as a bundled name, anything with a suffix or a folder as a path
+    hint = nearest(source, bundled) if path.name == source and not path.suffix else ""
+    raise ExperimentError(f"there is no table {source!r}{hint}")
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    name = path.name.lower()
+    try:
+        if name.endswith(".parquet"):
+            _require("pyarrow", "parquet", f"reading {path}")
+            return pd.read_parquet(path)
+        if name.endswith((".csv", ".csv.gz")):
+            # the default parser is a rounding error off the number that is written
+            return pd.read_csv(path, low_memory=False, float_precision="round_trip")
+    except (OSError, EOFError, ValueError) as error:
+        # pandas' and pyarrow's own errors are ValueErrors, those of a damaged archive OSError or EOFError
+        raise ExperimentError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    raise ExperimentError(f"{path} is none of .csv, .csv.gz, .parquet and openml:ID")
+
+
+def _read_openml(identifier: str) -> tuple[pd.DataFrame, str]:
+    if not identifier.isdecimal():
+        raise ExperimentError(f"'openml:{identifier}' must end in the number of a dataset")
+    openml: Any = _require("openml", "openml", f"openml:{identifier}")
+    try:
+        dataset = openml.datasets.get_dataset(int(identifier), download_data=True)
+        frame = dataset.get_data(dataset_format="dataframe")[0]
+    except (OSError, openml.exceptions.PyOpenMLError) as error:
+        raise ExperimentError(
+            f"openml:{identifier} cannot be fetched: {' '.join(str(error).split())}"
+        ) from None
+    return frame, str(dataset.name)
+
+
+def _require(module: str, extra: str, purpose: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ExperimentError(f'{purpose} needs {module}: pip install "bridges-tabular[{extra}]"') from None
+
+
+def _check_target(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float64]:
+    what = f"table.target: column {block.target!r} of {block.source}"
+    kind = column.dtype
+    numeric = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
+    if not numeric or pd.api.types.is_bool_dtype(kind):
+        values = [value for value in column.dropna() if not isinstance(value, int | float)]
+        example = f": it holds {values[0]!r}" if values else f" ({kind})"
+        raise ExperimentError(f"{what} is not numeric{example}")
+    y = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    counts = {"missing": int(np.isnan(y).sum()), "infinite": int(np.isinf(y).sum())}
+    if any(counts.values()):
+        found = " and ".join(f"{count} {word}" for word, count in counts.items() if count)
+        raise ExperimentError(f"{what} holds {found} of {len(y)} values")
+    return y
+
+
+def _check_distinct(y: NDArray[np.float64], what: str) -> None:
+    distinct = len(np.unique(y))
+    if distinct < 2:
+        raise ExperimentError(f"{what} holds {distinct} distinct value, at least 2 are needed")
+
+
+def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
+    if X.shape[1] == 0:
+        raise ExperimentError(
+            f"table.source: {block.source} has no columns beside the target and those dropped"
+        )
+    try:
+        TableEncoder().fit(X).transform(X)
+    except (TypeError, ValueError) as error:
+        raise ExperimentError(f"table.source: {block.source}: {error}") from None

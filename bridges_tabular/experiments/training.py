@@ -1,0 +1,159 @@
+"""One model on one split of one table: fitted on the training rows, scored on the test rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bridges_tabular._progress import listen
+from bridges_tabular.core import scores
+from bridges_tabular.experiments.config import Experiment, ExperimentError, ModelBlock, nearest
+from bridges_tabular.experiments.console import FitBars
+from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder
+from bridges_tabular.experiments.models import Regressor, build_model
+from bridges_tabular.experiments.results import results_frame
+from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.distribution import BinnedDistribution
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model and what it says of the test rows.
+
+    Attributes
+    ----------
+    model : Regressor
+    scores : dict
+        One row of results.csv.
+    predictions : DataFrame
+        The rows of predictions.csv.
+    distribution : BinnedDistribution or None
+        Of the test rows; None for a model of points.
+    """
+
+    model: Regressor
+    scores: dict[str, Any]
+    predictions: pd.DataFrame
+    distribution: BinnedDistribution | None
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One model of an experiment, fitted on the experiment's first split."""
+
+    experiment: Experiment
+    fitted: Fitted
+
+    def save(self, directory: str | Path, overwrite: bool = False) -> None:
+        """Write the model, its configuration and its scores; ``bridges_tabular.load`` reads the model back.
+
+        Raises
+        ------
+        ExperimentError
+            If the folder holds something else, or another run and ``overwrite`` is not set.
+        """
+        with new_folder(directory, overwrite) as folder:
+            self.fitted.model.save(folder)
+            (folder / CONFIG_FILE).write_text(self.experiment.to_yaml(), encoding="utf-8")
+            results_frame([self.fitted.scores]).to_csv(folder / RESULTS_FILE, index=False)
+
+
+def train(experiment: Experiment, model: str, *, quiet: bool = False) -> TrainedModel:
+    """Fit one model of an experiment, exactly as a comparison does on its first split.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    model : str
+        Its name under ``models``.
+    quiet : bool
+        No progress bar.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no such model, or the experiment cannot be run.
+    """
+    if model not in experiment.models:
+        raise ExperimentError(f"models: there is no model {model!r}{nearest(model, experiment.models)}")
+    alone = Experiment(
+        experiment.table, experiment.split, {model: experiment.models[model]}, name=experiment.name
+    )
+    build_model(model, alone.models[model], alone.split.seeds[0])
+    with FitBars([model], n_splits=1, quiet=quiet) as bars:
+        table = load_table(alone.table)
+        split = make_splits(table, alone.split)[0]
+        fitted = fit_and_score(table, split, model, alone.models[model], bars)
+    return TrainedModel(alone, fitted)
+
+
+def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars: FitBars) -> Fitted:
+    """Fit a model on the training rows, with early stopping on the validation rows, and score it.
+
+    Every model gets the same rows in the same order, and the test rows only to predict them.
+    """
+    model = build_model(name, block, split.seed)
+    parts = {part: (table.X.iloc[rows], table.y[rows]) for part, rows in split.parts().items()}
+    X_test, y_test = parts["test"]
+    with listen(bars.start(name, split.seed)):
+        started = time.perf_counter()
+        model.fit(*parts["train"], eval_set=parts["validation"])
+        fitted = time.perf_counter()
+    prediction = model.predict(X_test)
+    predicted = time.perf_counter()
+    row: dict[str, Any] = {
+        "table": table.name,
+        "model": name,
+        "engine": block.engine,
+        "scheme": model.get_params(deep=False)["scheme"],
+        "seed": split.seed,
+        "rmse": scores.rmse(y_test, prediction),
+        "mae": scores.mae(y_test, prediction),
+        "r2": scores.r2(y_test, prediction),
+        "fit_seconds": fitted - started,
+        "predict_seconds": predicted - fitted,
+    }
+    predictions = pd.DataFrame(
+        {
+            "table": table.name,
+            "model": name,
+            "seed": split.seed,
+            "row": table.rows[split.test],
+            "y_true": y_test,
+            "y_pred": prediction,
+        }
+    )
+    distribution = None
+    if hasattr(model, "predict_distribution"):
+        distribution = model.predict_distribution(X_test)
+        row |= _distribution_scores(distribution, y_test)
+        predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
+    bars.finish(name, row["rmse"], row["fit_seconds"])
+    return Fitted(model, row, predictions, distribution)
+
+
+def quantile_names(levels: Iterable[float]) -> list[str]:
+    """Return column names of quantiles: ``q05`` for 0.05, ``q97.5`` for 0.975."""
+    percents = [f"{100 * level:.10g}".partition(".") for level in levels]
+    return [f"q{whole.zfill(2)}{point}{decimals}" for whole, point, decimals in percents]
+
+
+def _distribution_scores(distribution: BinnedDistribution, y: Any) -> dict[str, float]:
+    interval = distribution.interval(0.9)
+    return {
+        "crps": scores.crps(distribution, y),
+        "log_score": scores.log_score(distribution, y),
+        "coverage_90": scores.coverage(interval, y),
+        "width_90": scores.width(interval),
+        "calibration_error": scores.calibration_error(distribution, y),
+    }

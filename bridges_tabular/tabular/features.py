@@ -1,0 +1,95 @@
+"""From a user's table to the two tensors that a pytorch-tabular network reads."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridges_tabular._frames import TableEncoder
+
+
+class FeatureTensors:
+    """Cleans a table: standardises numbers, fills in missing ones, numbers the categories.
+
+    Learned on the training rows alone. A missing number becomes the training median, with an indicator beside it for
+    columns that had missing values in training; a missing or unseen category becomes code 0.
+
+    Attributes
+    ----------
+    continuous_names, categorical_names : list of str
+        Columns of the two tensors, in order.
+    cardinalities : list of int
+        Number of codes of every categorical column, the one for missing and unseen values included.
+    """
+
+    _encoder: TableEncoder
+    _median: NDArray[np.float64]
+    _mean: NDArray[np.float64]
+    _scale: NDArray[np.float64]
+    _indicators: NDArray[np.int64]
+
+    def fit(self, X: Any) -> Self:
+        """Learn from training rows of shape (n, p)."""
+        self._encoder = TableEncoder().fit(X)
+        numeric, _ = self._encoder.transform(X)
+        present = ~np.isnan(numeric)
+        self._median = np.asarray(
+            [np.median(column[mask]) if mask.any() else 0.0 for column, mask in zip(numeric.T, present.T, strict=True)]
+        )
+        self._indicators = np.flatnonzero(~present.all(axis=0))
+        filled = np.where(present, numeric, self._median)
+        self._mean = filled.mean(axis=0)
+        scale = filled.std(axis=0)
+        # rounding leaves a constant column of large numbers a tiny spread, which division would blow up
+        tiny = scale <= 1e-9 * np.maximum(1.0, np.abs(self._mean))
+        self._scale = np.where(tiny, 1.0, scale)
+        return self
+
+    def transform(self, X: Any) -> tuple[Tensor, Tensor]:
+        """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64."""
+        numeric, codes = self._encoder.transform(X)
+        missing = np.isnan(numeric)
+        standard = (np.where(missing, self._median, numeric) - self._mean) / self._scale
+        continuous = np.concatenate([standard, missing[:, self._indicators]], axis=1).astype(np.float32)
+        return torch.from_numpy(continuous), torch.from_numpy(codes + 1)
+
+    @property
+    def continuous_names(self) -> list[str]:
+        """Names of the columns of the continuous tensor."""
+        names = self._encoder.numeric_columns
+        return [*names, *(f"{names[index]} is missing" for index in self._indicators)]
+
+    @property
+    def categorical_names(self) -> list[str]:
+        """Names of the columns of the categorical tensor."""
+        return self._encoder.categorical_columns
+
+    @property
+    def cardinalities(self) -> list[int]:
+        """Number of codes of every categorical column."""
+        return [len(values) + 1 for values in self._encoder.categories.values()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """State as plain values that JSON can hold."""
+        return {
+            "encoder": self._encoder.to_dict(),
+            "median": self._median.tolist(),
+            "mean": self._mean.tolist(),
+            "scale": self._scale.tolist(),
+            "indicators": self._indicators.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`."""
+        features = cls()
+        features._encoder = TableEncoder.from_dict(state["encoder"])
+        features._median = np.asarray(state["median"], dtype=np.float64)
+        features._mean = np.asarray(state["mean"], dtype=np.float64)
+        features._scale = np.asarray(state["scale"], dtype=np.float64)
+        features._indicators = np.asarray(state["indicators"], dtype=np.int64)
+        return features

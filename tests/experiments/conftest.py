@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """A small table with numbers, text and missing values."""
+    rng = np.random.default_rng(0)
+    n = 120
+    size = rng.uniform(1, 5, n)
+    kind = rng.choice(["plain", "fancy"], n)
+    price = 10 * size + 5 * (kind == "fancy") + rng.normal(0, 1, n)
+    size[3] = np.nan
+    return pd.DataFrame({"size": size, "kind": kind, "id": np.arange(n), "price": price})
+
+
+@pytest.fixture
+def table_file(frame: pd.DataFrame, tmp_path: Path) -> Path:
+    path = tmp_path / "homes.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def content(table_file: Path) -> dict[str, Any]:
+    """The content of an experiment file whose models train in a moment."""
+    return {
+        "table": {"source": str(table_file), "target": "price", "drop": ["id"]},
+        "split": {"test": 0.25, "validation": 0.25, "seeds": [0]},
+        "models": {
+            "points": {"engine": "xgboost", "scheme": "least_squares", "n_estimators": 8},
+            "bins": {"engine": "xgboost", "scheme": "hard", "n_bins": 8, "n_estimators": 8},
+        },
+    }
+
+
+@pytest.fixture
+def changed(content: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """Return the content with one value changed: ``changed("table", "target", value)``."""
+
+    def change(*path: Any) -> dict[str, Any]:
+        *keys, last, value = path
+        block = content
+        for key in keys:
+            block = block[key]
+        block[last] = value
+        return content
+
+    return change

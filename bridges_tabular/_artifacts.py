@@ -70,9 +70,7 @@ def new_artifact(directory: str | Path) -> Iterator[Path]:
         if not target.is_dir():
             raise FileExistsError(f"{directory} is a file, expected a folder to save in")
         if any(target.iterdir()) and not (target / STATE_FILE).exists():
-            raise FileExistsError(
-                f"{directory} holds files that are not a saved model; choose another"
-            )
+            raise FileExistsError(f"{directory} holds files that are not a saved model; choose another")
     suffix = uuid.uuid4().hex
     written, replaced = (target.with_name(f".{target.name}.{kind}-{suffix}") for kind in ("new", "old"))
     written.mkdir(parents=True)

@@ -328,9 +328,7 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
 def _plain(value: Any, name: str) -> Category:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, str | bool | int | float):
-        raise TypeError(
-            f"column {name!r} holds a {type(plain).__name__}: every argument must be a string or a number"
-        )
+        raise TypeError(f"column {name!r} holds a {type(plain).__name__}: every argument must be a string or a number")
     if isinstance(plain, float) and np.isinf(plain):
         raise ValueError(f"column {name!r} holds infinite values")
     return plain

@@ -221,9 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare)
 
     train = _command(commands, "train", "fit one model and save it", _TRAIN, _FILE + _TRAIN_EXAMPLES)
-    train.usage = (
-        "bridges-tabular train CONFIG [key=value ...] --model NAME --out DIR [--overwrite] [--quiet]"
-    )
+    train.usage = "bridges-tabular train CONFIG [key=value ...] --model NAME --out DIR [--overwrite] [--quiet]"
     train.add_argument(
         "inputs",
         nargs="*",
@@ -247,16 +245,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_predict)
 
     for command in (compare, train, predict):
-        command.add_argument(
-            "--overwrite", action="store_true", help="replace what --out holds (default: refuse)"
-        )
+        command.add_argument("--overwrite", action="store_true", help="replace what --out holds (default: refuse)")
         command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
 
-def _command(
-    commands: object, name: str, help: str, description: str, epilog: str
-) -> argparse.ArgumentParser:
+def _command(commands: object, name: str, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(  # type: ignore[attr-defined]
         name, help=help, description=description, epilog=epilog
     )

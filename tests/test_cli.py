@@ -108,9 +108,7 @@ def test_compare_trains_the_bundled_experiment(folder: Path) -> None:
         assert all(c.isprintable() or c == "\n" for c in text), "control characters in a pipe"
 
 
-def test_train_and_predict_give_the_predictions_of_compare(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_and_predict_give_the_predictions_of_compare(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundled = bridges_tabular.experiments.bundled_experiments()["diamonds"]
     (folder / "my.yaml").write_text(bundled.read_text("utf-8"), encoding="utf-8")
     assert main(["compare", "my.yaml", *SMALL, "--quiet"]) == 0
@@ -142,9 +140,7 @@ def test_train_and_predict_give_the_predictions_of_compare(
     assert not (folder / "text.csv").exists()
 
 
-def test_a_model_of_points_is_predicted_without_quantiles(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_of_points_is_predicted_without_quantiles(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "diamonds", "--model", "xgboost", "--out", "points", *SMALL]) == 0
     captured = capsys.readouterr()
     assert "xgboost" in captured.out
@@ -164,9 +160,7 @@ def test_a_model_of_points_is_predicted_without_quantiles(
     assert "narrow.csv has no column 'cut'" in error
     (folder / "empty.csv").write_text("carat,cut\n", encoding="utf-8")
     assert "empty.csv has no rows" in refused(capsys, "predict", "points", "empty.csv", "--out", "e.csv")
-    assert "there is no table 'gone.csv'" in refused(
-        capsys, "predict", "points", "gone.csv", "--out", "e.csv"
-    )
+    assert "there is no table 'gone.csv'" in refused(capsys, "predict", "points", "gone.csv", "--out", "e.csv")
     assert "runs holds no model" in refused(capsys, "predict", "runs", "diamonds", "--out", "e.csv")
     assert sorted(p.name for p in folder.iterdir()) == ["all.csv", "empty.csv", "narrow.csv", "points"]
 
@@ -296,9 +290,7 @@ def test_overwrite_replaces_a_run(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["my.yaml", "run"]
 
 
-def test_names_with_control_characters_reach_no_terminal(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_with_control_characters_reach_no_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "t.csv").write_text("a\x1b]0;title\x07,b\n1,2\n", encoding="utf-8")
     error = refused(capsys, "compare", "table.source=t.csv", "table.target=c")
     assert error.rstrip("\n").isprintable()

@@ -53,9 +53,7 @@ def test_kinds_categories_and_values(table):
         "code": [1, 4, 30],
     }
     nan = np.nan
-    np.testing.assert_array_equal(
-        numeric, [[1, 1, 1, 1, nan, nan], [2, 0, nan, nan, nan, nan], [3, 1, 3, 0, nan, nan]]
-    )
+    np.testing.assert_array_equal(numeric, [[1, 1, 1, 1, nan, nan], [2, 0, nan, nan, nan, nan], [3, 1, 3, 0, nan, nan]])
     np.testing.assert_array_equal(codes, [[0, 1, 0, 1, 2], [-1, -1, -1, 0, 0], [1, 0, 1, -1, 1]])
     assert numeric.dtype == np.float64
     assert codes.dtype == np.int64
@@ -232,9 +230,7 @@ def test_eval_set_in_its_forms():
             check_eval_set(wrong)
 
 
-@pytest.mark.parametrize(
-    ("n", "fraction", "expected"), [(10, 0.2, 2), (10, 0.01, 1), (2, 0.9, 1), (101, 0.25, 25)]
-)
+@pytest.mark.parametrize(("n", "fraction", "expected"), [(10, 0.2, 2), (10, 0.01, 1), (2, 0.9, 1), (101, 0.25, 25)])
 def test_split_validation_is_seeded_and_complete(n, fraction, expected):
     training, validation = split_validation(n, fraction, 7)
     assert len(validation) == expected

@@ -61,9 +61,7 @@ class SoftTargetObjective(TreeObjective):
         return grad @ self._directions, hess @ self._directions**2
 
 
-def split_directions(
-    values: NDArray[np.float64], masses: NDArray[np.float64], degree: int = 2
-) -> NDArray[np.float32]:
+def split_directions(values: NDArray[np.float64], masses: NDArray[np.float64], degree: int = 2) -> NDArray[np.float32]:
     """Polynomials of the classes' values, orthonormal under the classes' masses.
 
     Degree 1 is the direction of the decoded mean, degree 2 that of the spread.

@@ -118,9 +118,7 @@ class BinnedTarget(BoostingTarget):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State as named arrays."""
-        return {name: tensor.numpy() for name, tensor in self.codec.state_dict().items()} | {
-            "masses": self.masses
-        }
+        return {name: tensor.numpy() for name, tensor in self.codec.state_dict().items()} | {"masses": self.masses}
 
     def booster_params(self) -> dict[str, Any]:
         """Parameters of ``xgboost.train`` that belong to this target."""

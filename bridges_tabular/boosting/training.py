@@ -114,5 +114,6 @@ class _ReportProgress(TrainingCallback):
         self._total = total
 
     def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
-        report(epoch + 1, self._total)
+        scores = [values[-1] for metrics in evals_log.values() for values in metrics.values()]
+        report(epoch + 1, self._total, scores[-1] if scores else None)
         return False

@@ -175,9 +175,7 @@ def shortest(rows: Rows, coverage: float) -> FloatArray:
     density at its other end. These candidates are all compared.
     """
     ahead = _shortest_from_left(rows, coverage)
-    mirrored = Rows(
-        -rows.edges[..., ::-1], rows.masses[:, ::-1], rows.tail_masses[:, ::-1], rows.tail_scales[:, ::-1]
-    )
+    mirrored = Rows(-rows.edges[..., ::-1], rows.masses[:, ::-1], rows.tail_masses[:, ::-1], rows.tail_scales[:, ::-1])
     back = -_shortest_from_left(mirrored, coverage)[:, ::-1]
     return np.where(np.diff(back) < np.diff(ahead), back, ahead)
 

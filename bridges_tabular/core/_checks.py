@@ -53,9 +53,7 @@ def _check_edges(edges: FloatArray) -> None:
         raise ValueError(f"edges{where} decrease after position {column}, expected non-decreasing")
 
 
-def _checked_tails(
-    masses: ArrayLike | None, scales: ArrayLike | None, n: int
-) -> tuple[FloatArray, FloatArray]:
+def _checked_tails(masses: ArrayLike | None, scales: ArrayLike | None, n: int) -> tuple[FloatArray, FloatArray]:
     tails = _pairs("tail_masses", 0.0 if masses is None else masses, n)
     widths = _pairs("tail_scales", 1.0 if scales is None else scales, n)
     _check_not_negative("tail_masses", tails)

@@ -24,9 +24,7 @@ def plot_rows(
 ) -> Any:
     """Draw every row's density, atoms, interval and, with ``y`` (n,), true value; returns the axes."""
     if len(distribution) > _MOST_ROWS:
-        raise ValueError(
-            f"plot() draws at most {_MOST_ROWS} rows, got {len(distribution)}: pick some, as in d[:3]"
-        )
+        raise ValueError(f"plot() draws at most {_MOST_ROWS} rows, got {len(distribution)}: pick some, as in d[:3]")
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

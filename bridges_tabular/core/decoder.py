@@ -40,9 +40,7 @@ class LinearDecoder(nn.Module):
         return pi @ self.values
 
     @torch.no_grad()
-    def fit(
-        self, psi: Tensor, y: Tensor, ridge: float = 1e-3, sample_weight: ArrayLike | None = None
-    ) -> LinearDecoder:
+    def fit(self, psi: Tensor, y: Tensor, ridge: float = 1e-3, sample_weight: ArrayLike | None = None) -> LinearDecoder:
         """Set the values to the ridge solution of y = mu . psi, shrunk towards the centres, clipped to the support.
 
         For one-hot codes these are the means of the bins (the centroids of k-means); an empty class keeps its centre.

@@ -116,9 +116,7 @@ class BinnedDistribution:
         """Rows by position, slice, mask or positions; an integer gives a batch of one row."""
         picked: Any = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
         edges, *per_row = self._rows
-        return self._from_valid(
-            Rows(edges if edges.ndim == 1 else edges[picked], *(a[picked] for a in per_row))
-        )
+        return self._from_valid(Rows(edges if edges.ndim == 1 else edges[picked], *(a[picked] for a in per_row)))
 
     @property
     def mean(self) -> FloatArray:
@@ -257,9 +255,7 @@ class BinnedDistribution:
         if not (np.all(factor > 0) or np.all(factor < 0)):
             raise ValueError("scale must be positive everywhere or negative everywhere")
         per_row = factor.ndim == 1 or offset.ndim == 1
-        edges = (
-            (factor[..., None] * self.edges + offset[..., None]) if per_row else factor * self.edges + offset
-        )
+        edges = (factor[..., None] * self.edges + offset[..., None]) if per_row else factor * self.edges + offset
         scales = np.abs(factor)[..., None] * self.tail_scales
         rows = Rows(edges, self.masses, self.tail_masses, scales)
         if np.all(factor < 0):

@@ -74,9 +74,7 @@ class BridgeObjective(nn.Module):
         regression = (y - log_pi.exp() @ values) ** 2
         terms = [weighted_mean(term, sample_weight) for term in (autoencoding, alignment, regression)]
         loss = (
-            self.autoencoding_weight * terms[0]
-            + self.alignment_weight * terms[1]
-            + self.regression_weight * terms[2]
+            self.autoencoding_weight * terms[0] + self.alignment_weight * terms[1] + self.regression_weight * terms[2]
         )
         return ObjectiveTerms(loss, *terms)
 

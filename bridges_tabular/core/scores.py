@@ -42,9 +42,7 @@ def crps(distribution: BinnedDistribution, y: ArrayLike, sample_weight: ArrayLik
     return _mean(distribution.crps(y), sample_weight)
 
 
-def log_score(
-    distribution: BinnedDistribution, y: ArrayLike, sample_weight: ArrayLike | None = None
-) -> float:
+def log_score(distribution: BinnedDistribution, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Mean of ``-log_prob(y)`` in nats; lower is better, infinite if y lies outside a support.
 
     Not a number where every scored y is an atom: each value would then be a log mass, which no log density of
@@ -69,9 +67,7 @@ def width(interval: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     return _mean(ends[:, 1] - ends[:, 0], sample_weight)
 
 
-def interval_score(
-    interval: ArrayLike, y: ArrayLike, coverage: float, sample_weight: ArrayLike | None = None
-) -> float:
+def interval_score(interval: ArrayLike, y: ArrayLike, coverage: float, sample_weight: ArrayLike | None = None) -> float:
     """Mean interval score of central intervals (n, 2) meant to hold a share ``coverage``; lower is better.
 
     Width plus ``2 / (1 - coverage)`` times the distance by which y (n,) is missed (Gneiting and Raftery,
@@ -150,18 +146,14 @@ def _mean_square(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _errors(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float64]:
     truth, prediction = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
     if truth.shape != prediction.shape or truth.ndim != 1:
-        raise ValueError(
-            f"y_true and y_pred have shapes {truth.shape} and {prediction.shape}, expected one (n,)"
-        )
+        raise ValueError(f"y_true and y_pred have shapes {truth.shape} and {prediction.shape}, expected one (n,)")
     return prediction - truth
 
 
 def _ends(interval: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], ...]:
     ends, truth = np.asarray(interval, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if truth.ndim != 1 or ends.shape != (len(truth), 2):
-        raise ValueError(
-            f"interval and y have shapes {ends.shape} and {truth.shape}, expected (n, 2) and (n,)"
-        )
+        raise ValueError(f"interval and y have shapes {ends.shape} and {truth.shape}, expected (n, 2) and (n,)")
     return ends[:, 0], ends[:, 1], truth
 
 

@@ -51,7 +51,5 @@ def parse_yaml(text: str) -> Any:
 
 def dump_yaml(content: Any) -> str:
     """Write YAML with the innermost blocks on one line each, keys in their order."""
-    text: str = yaml.safe_dump(
-        content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
-    )
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     return text

@@ -27,16 +27,12 @@ class ExperimentError(ValueError):
 class TableBlock:
     """The ``table`` block: where the rows come from and which column is predicted."""
 
-    source: str = field(
-        metadata={"help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID"}
-    )
+    source: str = field(metadata={"help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID"})
     target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
     drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
     rows: int | None = field(
         default=None,
-        metadata={
-            "help": "at most so many rows, drawn with a fixed seed, the same for every split; null: all"
-        },
+        metadata={"help": "at most so many rows, drawn with a fixed seed, the same for every split; null: all"},
     )
 
     def __post_init__(self) -> None:

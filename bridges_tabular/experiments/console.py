@@ -71,7 +71,7 @@ class FitBars:
         if self._n_splits > 1:
             self._progress.update(task, note=f"seed {seed}")
 
-        def advance(done: int, total: int) -> None:
+        def advance(done: int, total: int, _: float | None = None) -> None:
             share = (before + done / max(total, 1)) / self._n_splits
             self._progress.update(task, completed=share * _TOTAL)
 
@@ -102,9 +102,7 @@ def print_scores(summary: pd.DataFrame, caption: str = "") -> None:
     hidden: list[str] = []
     table = _scores_table(summary, hidden)
     unlimited = console.options.update(width=10_000)
-    while (
-        len(hidden) < len(_EXPENDABLE) and console.measure(table, options=unlimited).maximum > console.width
-    ):
+    while len(hidden) < len(_EXPENDABLE) and console.measure(table, options=unlimited).maximum > console.width:
         hidden.append(_EXPENDABLE[len(hidden)])
         table = _scores_table(summary, hidden)
     console.print(table)

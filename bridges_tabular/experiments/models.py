@@ -53,9 +53,7 @@ def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:
     """
     where = f"models.{name}"
     if block.engine not in ENGINES:
-        raise ExperimentError(
-            f"{where}.engine: unknown engine {block.engine!r}{nearest(block.engine, ENGINES)}"
-        )
+        raise ExperimentError(f"{where}.engine: unknown engine {block.engine!r}{nearest(block.engine, ENGINES)}")
     module, class_name = ENGINES[block.engine]
     regressor = getattr(import_module(module), class_name)
     check_keys(block.params, ["engine", *sorted(regressor().get_params(deep=False))], where)

@@ -56,9 +56,7 @@ def predict_table(
         raise ExperimentError(f"{model_folder} holds no model that can be loaded: {error}") from None
     has_distribution = hasattr(model, "predict_distribution")
     if levels is not None and not has_distribution:
-        raise ExperimentError(
-            f"--quantiles: the model in {model_folder} (scheme {model.scheme}) predicts points alone"
-        )
+        raise ExperimentError(f"--quantiles: the model in {model_folder} (scheme {model.scheme}) predicts points alone")
     frame = read_frame(table)
     if len(frame) == 0:
         raise ExperimentError(f"{table} has no rows")

@@ -190,9 +190,7 @@ def _example_figure(example: dict[str, Any], colors: dict[str, str], target: str
     ends = [d.quantile([0.02, 0.98])[0] for d in distributions.values() if d is not None]
     grid = _grid(np.array([example["y_true"], *points.values()]), ends)
     steps = np.diff(grid)
-    densities = {
-        name: np.diff(d.cdf(grid[None, :])[0]) / steps for name, d in distributions.items() if d is not None
-    }
+    densities = {name: np.diff(d.cdf(grid[None, :])[0]) / steps for name, d in distributions.items() if d is not None}
     top = 1.05 * max((float(density.max()) for density in densities.values()), default=1.0)
     traces: list[Figure] = [
         {

@@ -72,9 +72,7 @@ SCORES = (
         " in units of the target; for a point prediction it would be the MAE",
     ),
     Score("log_score", "log score", "mean negative log density of the truth", decimals=3),
-    Score(
-        "coverage_90", "coverage", "share of truths inside the predicted 90 % interval; 0.9 is right", 0.9, 3
-    ),
+    Score("coverage_90", "coverage", "share of truths inside the predicted 90 % interval; 0.9 is right", 0.9, 3),
     Score("width_90", "width", "mean width of the predicted 90 % interval, in units of the target"),
     Score(
         "calibration_error",
@@ -107,6 +105,4 @@ def read_table(path: Path) -> pd.DataFrame:
     columns = pd.read_csv(path, nrows=0).columns
     names = {key: str for key in IDENTITY if key != "seed" and key in columns}
     empty = {column: [""] for column in columns if column not in names}
-    return pd.read_csv(
-        path, dtype=names, keep_default_na=False, na_values=empty, float_precision="round_trip"
-    )
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=empty, float_precision="round_trip")

@@ -125,9 +125,7 @@ def _splits(table: Table, block: SplitBlock) -> Iterator[Split]:
             f"split.test: {n_test} test and {n_validation} validation rows of {n} leave no 2 to train on"
         )
     for seed in block.seeds:
-        test, validation, train = np.split(
-            np.random.default_rng(seed).permutation(n), [n_test, n_test + n_validation]
-        )
+        test, validation, train = np.split(np.random.default_rng(seed).permutation(n), [n_test, n_test + n_validation])
         _check_distinct(table.y[train], f"table.target: the training part of {table.target!r} (seed {seed})")
         yield Split(seed, np.sort(train), np.sort(validation), np.sort(test))
 
@@ -190,9 +188,7 @@ def _read_openml(identifier: str) -> tuple[pd.DataFrame, str]:
         dataset = openml.datasets.get_dataset(int(identifier), download_data=True)
         frame = dataset.get_data(dataset_format="dataframe")[0]
     except (OSError, openml.exceptions.PyOpenMLError) as error:
-        raise ExperimentError(
-            f"openml:{identifier} cannot be fetched: {' '.join(str(error).split())}"
-        ) from None
+        raise ExperimentError(f"openml:{identifier} cannot be fetched: {' '.join(str(error).split())}") from None
     return frame, str(dataset.name)
 
 
@@ -229,9 +225,7 @@ def _check_distinct(y: NDArray[np.float64], what: str) -> None:
 
 def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     if X.shape[1] == 0:
-        raise ExperimentError(
-            f"table.source: {block.source} has no columns beside the target and those dropped"
-        )
+        raise ExperimentError(f"table.source: {block.source} has no columns beside the target and those dropped")
     try:
         TableEncoder().fit(X).transform(X)
     except (TypeError, ValueError) as error:

@@ -86,9 +86,7 @@ def train(experiment: Experiment, model: str, *, quiet: bool = False) -> Trained
     """
     if model not in experiment.models:
         raise ExperimentError(f"models: there is no model {model!r}{nearest(model, experiment.models)}")
-    alone = Experiment(
-        experiment.table, experiment.split, {model: experiment.models[model]}, name=experiment.name
-    )
+    alone = Experiment(experiment.table, experiment.split, {model: experiment.models[model]}, name=experiment.name)
     build_model(model, alone.models[model], alone.split.seeds[0])
     with FitBars([model], n_splits=1, quiet=quiet) as bars:
         table = load_table(alone.table)

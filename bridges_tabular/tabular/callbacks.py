@@ -37,7 +37,7 @@ class BestEpoch(pl.Callback):  # type: ignore[misc]
             self._best = {name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()}
         elif self.patience is not None and trainer.current_epoch - self.best_epoch >= self.patience:
             trainer.should_stop = True
-        _progress.report(trainer.current_epoch + 1, trainer.max_epochs or 0)
+        _progress.report(trainer.current_epoch + 1, trainer.max_epochs or 0, math.sqrt(value))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the best weights back."""

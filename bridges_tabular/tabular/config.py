@@ -59,9 +59,7 @@ class BridgeConfig(ModelConfig):  # type: ignore[misc]
         default="blend",
         metadata={"help": "Where the bins lie on the target axis.", "choices": list(PLACEMENTS)},
     )
-    kernel: str = field(
-        default="tilted", metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)}
-    )
+    kernel: str = field(default="tilted", metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)})
     smoothing: float = field(default=1.5, metadata={"help": "Width of the kernel in local bin widths."})
     autoencoding_weight: float = field(
         default=10.0, metadata={"help": "Weight of (y - mu.psi)^2; end_to_end alone uses it."}

@@ -85,9 +85,7 @@ def expectation(d, i, function):
     """Expectation of a function under row i: quadrature against the pdf, plus the atoms."""
     row = d[i]
     atoms = sorted({left for left, right, _ in parts(d, i)[0] if left == right})
-    at_atoms = sum(
-        math.exp(row.log_prob([[a]])[0, 0]) * float(function(np.array([[a]]))[0, 0]) for a in atoms
-    )
+    at_atoms = sum(math.exp(row.log_prob([[a]])[0, 0]) * float(function(np.array([[a]]))[0, 0]) for a in atoms)
     return integral(d, i, lambda y: row.pdf(y) * function(y)) + at_atoms
 
 
@@ -137,9 +135,7 @@ def test_density_and_atoms_integrate_to_one_and_to_the_moments(d):
         centre = d.mean[i]
         assert expectation(d, i, np.ones_like) == pytest.approx(1.0, abs=1e-9)
         assert expectation(d, i, lambda y: y) == pytest.approx(centre, rel=1e-9, abs=1e-7)
-        assert expectation(d, i, lambda y, m=centre: (y - m) ** 2) == pytest.approx(
-            d.var[i], rel=1e-7, abs=1e-9
-        )
+        assert expectation(d, i, lambda y, m=centre: (y - m) ** 2) == pytest.approx(d.var[i], rel=1e-7, abs=1e-9)
         surprise = expectation(d, i, lambda y, row=d[i]: -np.maximum(row.log_prob(y), -1e4))
         assert surprise == pytest.approx(d.entropy[i], rel=1e-7, abs=1e-7)
     np.testing.assert_allclose(d.std**2, d.var)
@@ -300,8 +296,7 @@ def test_tails_agree_with_scipy():
     assert (d.mean[0], d.var[0]) == pytest.approx((laplace.mean(), laplace.var()))
     assert d.entropy[0] == pytest.approx(laplace.entropy())
     expected = [
-        integrate.quad(lambda x, at=at: (laplace.cdf(x) - (x >= at)) ** 2, -80, 80, points=[at, 1.0])[0]
-        for at in y[0]
+        integrate.quad(lambda x, at=at: (laplace.cdf(x) - (x >= at)) ** 2, -80, 80, points=[at, 1.0])[0] for at in y[0]
     ]
     np.testing.assert_allclose(d.crps(y)[0], expected, rtol=1e-6)
 
@@ -404,15 +399,11 @@ class TestExtremeInput:
         assert cdf.min() == 0
         assert cdf.max() == 1
         np.testing.assert_allclose(d.cdf(d.quantile(LEVELS)), np.tile(LEVELS, (4, 1)), atol=1e-12)
-        np.testing.assert_allclose(
-            d.crps(1e15), 1e15 - d.mean + [kernel_crps(d, i, 0.0) - d.mean[i] for i in range(4)]
-        )
+        np.testing.assert_allclose(d.crps(1e15), 1e15 - d.mean + [kernel_crps(d, i, 0.0) - d.mean[i] for i in range(4)])
 
     def test_crps_is_exact_where_a_wide_empty_cell_lies_beside_a_narrow_one(self):
         d = BinnedDistribution([0.0, 1e-12, 1e12], [[1.0, 0.0]])
-        np.testing.assert_allclose(
-            d.crps([[0.0, 5e-13, 1e-12]]), [[1e-12 / 3, 1e-12 / 12, 1e-12 / 3]], rtol=1e-12
-        )
+        np.testing.assert_allclose(d.crps([[0.0, 5e-13, 1e-12]]), [[1e-12 / 3, 1e-12 / 12, 1e-12 / 3]], rtol=1e-12)
 
     def test_targets_far_outside_score_their_distance(self, mixed):
         far = 1e15
@@ -423,9 +414,7 @@ class TestExtremeInput:
         np.testing.assert_array_equal(histogram.log_prob([[-far, far]]), -np.inf)
 
     def test_float32_is_normalised_in_float64(self):
-        masses = torch.softmax(
-            torch.randn(20, 1000, generator=torch.Generator().manual_seed(0)), dim=1
-        ).numpy()
+        masses = torch.softmax(torch.randn(20, 1000, generator=torch.Generator().manual_seed(0)), dim=1).numpy()
         d = BinnedDistribution(np.linspace(0, 1, 1001, dtype=np.float32), masses)
         assert d.masses.dtype == d.crps(np.full(20, 0.5, dtype=np.float32)).dtype == np.float64
         np.testing.assert_allclose(d.masses.sum(axis=1), 1.0, rtol=1e-14)

@@ -134,9 +134,7 @@ def histograms(draw):
     widths = draw(arrays(float, shape, elements=st.one_of(st.just(0.0), st.floats(0.01, 5.0))))
     edges = np.concatenate([np.zeros((*shape[:-1], 1)), np.cumsum(widths, axis=-1)], axis=-1)
     masses = draw(arrays(float, (n, k), elements=st.floats(0.0, 1.0))) + 0.01
-    y = draw(
-        arrays(float, (n,), elements=st.one_of(st.floats(-5, 35), st.sampled_from(edges.ravel().tolist())))
-    )
+    y = draw(arrays(float, (n,), elements=st.one_of(st.floats(-5, 35), st.sampled_from(edges.ravel().tolist()))))
     return edges, masses / masses.sum(axis=1, keepdims=True), y
 
 
@@ -150,9 +148,7 @@ class TestCrpsLoss:
 
     def test_gradient_equals_finite_differences(self):
         generator = torch.Generator().manual_seed(0)
-        edges = torch.cumsum(
-            torch.rand(6, generator=generator, dtype=torch.float64) + 0.1, 0
-        ).requires_grad_()
+        edges = torch.cumsum(torch.rand(6, generator=generator, dtype=torch.float64) + 0.1, 0).requires_grad_()
         logits = torch.randn(4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
         y = torch.tensor([-1.0, 0.9, 1.7, 9.0], dtype=torch.float64, requires_grad=True)
 
@@ -177,9 +173,7 @@ class TestCrpsLoss:
             # atoms at the targets' own values: the best masses are then the shares
             edges = torch.tensor([0.5, 0.5, 1.5, 1.5, 2.5, 2.5], dtype=torch.float64)
             shares = torch.softmax(logits, dim=1)
-            masses = torch.stack(
-                [shares[0, 0], *shares.new_zeros(1), shares[0, 1], *shares.new_zeros(1), shares[0, 2]]
-            )
+            masses = torch.stack([shares[0, 0], *shares.new_zeros(1), shares[0, 1], *shares.new_zeros(1), shares[0, 2]])
             scores.crps_loss(edges, masses.expand(len(y), 5), y).mean().backward()
             optimiser.step()
         np.testing.assert_allclose(torch.softmax(logits, dim=1)[0].detach(), [0.5, 0.3, 0.2], atol=0.01)

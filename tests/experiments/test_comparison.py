@@ -138,14 +138,10 @@ def test_nothing_is_learnt_from_test_targets(
 def test_a_seed_fixes_every_digit(content: dict[str, Any], network: dict[str, Any], tmp_path: Path) -> None:
     content["models"]["network"] = network
     first, second = compare(content, quiet=True), compare(content, quiet=True)
-    pd.testing.assert_frame_equal(
-        without_times(first.results), without_times(second.results), check_exact=True
-    )
+    pd.testing.assert_frame_equal(without_times(first.results), without_times(second.results), check_exact=True)
     first.save(tmp_path / "run")
     again = compare(tmp_path / "run" / "config.yaml", quiet=True)
-    pd.testing.assert_frame_equal(
-        without_times(first.results), without_times(again.results), check_exact=True
-    )
+    pd.testing.assert_frame_equal(without_times(first.results), without_times(again.results), check_exact=True)
     pd.testing.assert_frame_equal(first.predictions, again.predictions, check_exact=True)
 
 

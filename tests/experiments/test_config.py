@@ -113,9 +113,7 @@ def test_numbers_are_numbers(content: dict[str, Any], number: str) -> None:
         (("models", "bins", "engine", 1), "models.bins.engine: must be text, not 1"),
     ],
 )
-def test_wrong_content_is_named(
-    changed: Callable[..., dict[str, Any]], path: tuple[Any, ...], message: str
-) -> None:
+def test_wrong_content_is_named(changed: Callable[..., dict[str, Any]], path: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ExperimentError) as caught:
         Experiment.read(changed(*path))
     assert str(caught.value).startswith(message)

@@ -85,9 +85,7 @@ def test_training_rows_of_one_target_value_are_refused(frame: pd.DataFrame, tmp_
     frame["price"] = [1.0] * 119 + [2.0]
     frame.to_csv(tmp_path / "flat.csv", index=False)
     table = load_table(TableBlock(str(tmp_path / "flat.csv"), "price"))
-    with pytest.raises(
-        ExperimentError, match=r"training part of 'price' \(seed \d+\) holds 1 distinct value"
-    ):
+    with pytest.raises(ExperimentError, match=r"training part of 'price' \(seed \d+\) holds 1 distinct value"):
         make_splits(table, SplitBlock(seeds=tuple(range(10))))
 
 

@@ -136,6 +136,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
+            # addressed to the authors of libraries: whoever runs a command can do nothing about them
+            warnings.simplefilter("ignore", DeprecationWarning)
             options.run(options)
         return 0
     except ExperimentError as error:

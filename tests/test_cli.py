@@ -300,7 +300,7 @@ def test_names_with_control_characters_reach_no_terminal(folder: Path, capsys: p
 def test_ctrl_c_is_one_line_and_leaves_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    def press(done: int, total: int) -> None:
+    def press(done: int, total: int, *_: object) -> None:
         if done == 2:
             os.kill(os.getpid(), signal.SIGINT)
 

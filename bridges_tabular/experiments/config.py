@@ -74,6 +74,19 @@ class SplitBlock:
 
 
 @dataclass(frozen=True)
+class ReportBlock:
+    """The ``report`` block: what the report compares the models with."""
+
+    baseline: str | None = field(
+        default=None,
+        metadata={
+            "help": "the model whose scores the others are compared with; null: the first with least squares, else the"
+            " first of all"
+        },
+    )
+
+
+@dataclass(frozen=True)
 class ModelBlock:
     """One block under ``models``: an engine and the parameters of its regressor."""
 
@@ -87,17 +100,34 @@ class Experiment:
 
     Parameters
     ----------
-    table, split : TableBlock, SplitBlock
+    tables : tuple of TableBlock
+        One for ``table`` in the file, those of the list ``tables`` otherwise.
+    split : SplitBlock
     models : dict of ModelBlock
         By the names that tables and reports show.
+    report : ReportBlock
     name : str
         The name of the file, which also names the output folder.
     """
 
-    table: TableBlock
+    tables: tuple[TableBlock, ...]
     split: SplitBlock
     models: dict[str, ModelBlock]
+    report: ReportBlock = ReportBlock()
     name: str = "experiment"
+
+    @property
+    def table(self) -> TableBlock:
+        """The only table.
+
+        Raises
+        ------
+        ExperimentError
+            If the file lists several.
+        """
+        if len(self.tables) > 1:
+            raise ExperimentError(f"tables: lists {len(self.tables)} tables, and only compare takes more than one")
+        return self.tables[0]
 
     @classmethod
     def read(
@@ -133,26 +163,33 @@ class Experiment:
 
     @classmethod
     def _from_content(cls, content: Mapping[str, Any], name: str) -> Experiment:
-        known = [f.name for f in fields(cls) if f.name != "name"]
+        known = ["table", *(f.name for f in fields(cls) if f.name != "name")]
         check_keys(content, known, where="")
-        for key in ("table", "models"):
-            if content.get(key) is None:
-                raise ExperimentError(f"{key}: is missing")
+        if content.get("models") is None:
+            raise ExperimentError("models: is missing")
+        models = _build_models(content["models"])
+        report = _build(ReportBlock, content.get("report") or {}, "report")
+        if report.baseline is not None and report.baseline not in models:
+            raise ExperimentError(
+                f"report.baseline: there is no model {report.baseline!r}{nearest(report.baseline, models)}"
+            )
         return cls(
-            table=_build(TableBlock, content["table"], "table"),
+            tables=_build_tables(content),
             split=_build(SplitBlock, content.get("split") or {}, "split"),
-            models=_build_models(content["models"]),
+            models=models,
+            report=report,
             name=name,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of an experiment file that says the same, with the defaults written out."""
-        blocks = {"table": asdict(self.table), "split": asdict(self.split)}
-        plain = {
-            block: {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
-            for block, content in blocks.items()
+        tables = [_plain(table) for table in self.tables]
+        return {
+            **({"table": tables[0]} if len(tables) == 1 else {"tables": tables}),
+            "split": _plain(self.split),
+            "models": {name: {"engine": model.engine} | model.params for name, model in self.models.items()},
+            "report": _plain(self.report),
         }
-        return plain | {"models": {n: {"engine": m.engine} | m.params for n, m in self.models.items()}}
 
     def to_yaml(self) -> str:
         """Return :meth:`to_dict` as YAML."""
@@ -260,6 +297,23 @@ def _build(cls: type[Block], content: Any, where: str) -> Block:
         return cls(**values)
     except ExperimentError as error:
         raise ExperimentError(f"{where}.{error}") from None
+
+
+def _plain(block: Any) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(block).items()}
+
+
+def _build_tables(content: Mapping[str, Any]) -> tuple[TableBlock, ...]:
+    one, several = content.get("table"), content.get("tables")
+    if several is None:
+        if one is None:
+            raise ExperimentError("table: is missing")
+        return (_build(TableBlock, one, "table"),)
+    if one is not None:
+        raise ExperimentError("tables: stands beside table, and only one of them may be given")
+    if not isinstance(several, list | tuple) or not several:
+        raise ExperimentError(f"tables: must be a list of blocks like table, not {several!r}")
+    return tuple(_build(TableBlock, block, f"tables[{i}]") for i, block in enumerate(several))
 
 
 def _build_models(content: Any) -> dict[str, ModelBlock]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from bridges_tabular._progress import listen
 from bridges_tabular.core import scores
-from bridges_tabular.experiments.config import Experiment, ExperimentError, ModelBlock, nearest
+from bridges_tabular.experiments.config import Experiment, ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.console import FitBars
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder
 from bridges_tabular.experiments.models import Regressor, build_model
@@ -86,7 +86,9 @@ def train(experiment: Experiment, model: str, *, quiet: bool = False) -> Trained
     """
     if model not in experiment.models:
         raise ExperimentError(f"models: there is no model {model!r}{nearest(model, experiment.models)}")
-    alone = Experiment(experiment.table, experiment.split, {model: experiment.models[model]}, name=experiment.name)
+    alone = replace(
+        experiment, tables=(experiment.table,), models={model: experiment.models[model]}, report=ReportBlock()
+    )
     build_model(model, alone.models[model], alone.split.seeds[0])
     with FitBars([model], n_splits=1, quiet=quiet) as bars:
         table = load_table(alone.table)

@@ -171,3 +171,36 @@ def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 def test_resolved_yaml_is_plain(content: dict[str, Any]) -> None:
     assert yaml.safe_load(Experiment.read(content).to_yaml())["models"] == content["models"]
+
+
+def test_several_tables_are_read_and_written(content: dict[str, Any]) -> None:
+    first = content.pop("table")
+    content["tables"] = [first, first | {"rows": 50}]
+    experiment = Experiment.read(content)
+    assert [table.rows for table in experiment.tables] == [None, 50]
+    assert Experiment.read(experiment.to_dict()) == experiment
+    assert "table" not in experiment.to_dict()
+    with pytest.raises(ExperimentError, match="tables: lists 2 tables"):
+        _ = experiment.table
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ([], "tables: must be a list of blocks"),
+        ({"source": "x.csv"}, "tables: must be a list of blocks"),
+        ([{"source": "x.csv", "target": "y"}, {"source": "x.csv"}], r"tables\[1\].target: is missing"),
+        ([{"source": "x.csv", "target": "y", "row": 3}], r"tables\[0\]: unknown key 'row', did you mean 'rows'"),
+        ([3], r"tables\[0\]: must be a block"),
+    ],
+)
+def test_tables_that_cannot_be_are_named(content: dict[str, Any], tables: Any, message: str) -> None:
+    del content["table"]
+    with pytest.raises(ExperimentError, match=message):
+        Experiment.read(content | {"tables": tables})
+
+
+def test_a_baseline_is_one_of_the_models(content: dict[str, Any]) -> None:
+    assert Experiment.read(content, report={"baseline": "points"}).report.baseline == "points"
+    with pytest.raises(ExperimentError, match=r"report\.baseline: there is no model 'point', did you mean 'points'"):
+        Experiment.read(content, report={"baseline": "point"})

@@ -95,6 +95,77 @@ class ModelBlock:
 
 
 @dataclass(frozen=True)
+class StudyBlock:
+    """The ``study`` block: what ``bridges-tabular tune`` searches, and for how long."""
+
+    model: str | tuple[str, ...] = field(
+        metadata={"help": "a name under models, or a list of names: each gets its own study"}
+    )
+    trials: int = field(default=50, metadata={"help": "finished trials of each study, all workers and runs together"})
+    timeout: float | None = field(
+        default=None, metadata={"help": "start no trial after so many seconds; null: no limit"}
+    )
+    metric: str | tuple[str, ...] = field(
+        default="rmse",
+        metadata={"help": "rmse, mae, crps or log_score; a list of them searches the trade-off, without pruning"},
+    )
+    folds: int = field(
+        default=1,
+        metadata={"help": "1: score trials on the validation rows; k: on each of k parts of the training rows in turn"},
+    )
+    sampler: dict[str, Any] = field(
+        default_factory=lambda: {"name": "tpe", "seed": 0},
+        metadata={"help": "name of an Optuna sampler, and its arguments"},
+    )
+    pruner: dict[str, Any] | None = field(
+        default=None,
+        metadata={
+            "help": "median, hyperband, successive_halving, wilcoxon (with folds) or none, and its arguments; null:"
+            " median for one metric, none for several"
+        },
+    )
+    storage: str | None = field(
+        default=None,
+        metadata={
+            "help": "URL of a database (sqlite:///, postgresql://, mysql://) or a gRPC proxy (grpc://HOST:PORT), or the"
+            " path of a journal file; null: a journal in the output folder"
+        },
+    )
+    workers: int = field(default=1, metadata={"help": "processes on this machine"})
+    bundled_space: bool = field(
+        default=True, metadata={"help": "begin with the space bundled for the engine, the scheme and the backbone"}
+    )
+    space: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "help": "parameters to search: {type: int or float, low, high, log, step} or {type: categorical, choices};"
+            " null takes a bundled one out"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("model", "metric"):
+            values = getattr(self, name)
+            if isinstance(values, tuple) and (not values or len(set(values)) < len(values)):
+                raise ExperimentError(f"{name}: must hold one or more different names, not {list(values)}")
+        for name in ("trials", "folds", "workers"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ExperimentError(f"timeout: must be positive, or null for no limit, not {self.timeout}")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names in ``model``, one or several."""
+        return (self.model,) if isinstance(self.model, str) else self.model
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names in ``metric``, one or several."""
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything a comparison needs to know, read from an experiment file.
 
@@ -106,6 +177,8 @@ class Experiment:
     models : dict of ModelBlock
         By the names that tables and reports show.
     report : ReportBlock
+    study : StudyBlock or None
+        Read by ``tune`` alone.
     name : str
         The name of the file, which also names the output folder.
     """
@@ -114,6 +187,7 @@ class Experiment:
     split: SplitBlock
     models: dict[str, ModelBlock]
     report: ReportBlock = ReportBlock()
+    study: StudyBlock | None = None
     name: str = "experiment"
 
     @property
@@ -173,11 +247,16 @@ class Experiment:
             raise ExperimentError(
                 f"report.baseline: there is no model {report.baseline!r}{nearest(report.baseline, models)}"
             )
+        study = None if content.get("study") is None else _build(StudyBlock, content["study"], "study")
+        for model in study.models if study else ():
+            if model not in models:
+                raise ExperimentError(f"study.model: there is no model {model!r}{nearest(model, models)}")
         return cls(
             tables=_build_tables(content),
             split=_build(SplitBlock, content.get("split") or {}, "split"),
             models=models,
             report=report,
+            study=study,
             name=name,
         )
 
@@ -189,6 +268,7 @@ class Experiment:
             "split": _plain(self.split),
             "models": {name: {"engine": model.engine} | model.params for name, model in self.models.items()},
             "report": _plain(self.report),
+            **({} if self.study is None else {"study": _plain(self.study)}),
         }
 
     def to_yaml(self) -> str:
@@ -291,7 +371,7 @@ def _build(cls: type[Block], content: Any, where: str) -> Block:
     for name, spec in known.items():
         if name in content:
             values[name] = _convert(content[name], hints[name], f"{where}.{name}")
-        elif spec.default is MISSING:
+        elif spec.default is MISSING and spec.default_factory is MISSING:
             raise ExperimentError(f"{where}.{name}: is missing")
     try:
         return cls(**values)
@@ -335,7 +415,7 @@ def _build_models(content: Any) -> dict[str, ModelBlock]:
 def _convert(value: Any, kind: Any, where: str) -> Any:
     if not _fits(value, kind):
         raise ExperimentError(f"{where}: must be {_words(kind)}, not {value!r}")
-    if get_origin(kind) is tuple:
+    if isinstance(value, list):
         return tuple(value)
     return float(value) if kind is float else value
 
@@ -345,6 +425,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(_fits(value, one) for one in get_args(kind))
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict)
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
@@ -357,4 +439,12 @@ def _words(kind: Any) -> str:
         return " or ".join(map(_words, get_args(kind)))
     if get_origin(kind) is tuple:
         return f"a list, each entry {_words(get_args(kind)[0])}"
-    return {str: "text", int: "a whole number", float: "a number", types.NoneType: "null"}[kind]
+    if get_origin(kind) is dict:
+        return "a block of keys and values"
+    return {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        types.NoneType: "null",
+    }[kind]

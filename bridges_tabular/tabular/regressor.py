@@ -308,6 +308,11 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         regressor.model_ = model.eval()
         return regressor
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def _outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         check_is_fitted(self)
         table = self._table(check_table(self, X, reset=False))

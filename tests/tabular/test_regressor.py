@@ -1,0 +1,185 @@
+"""TabularBridgeRegressor on a real table: every scheme, weights, seeds, validation rows, bad input."""
+
+import logging
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, _progress
+from bridges_tabular.tabular.config import SCHEMES
+
+BACKBONES = ("CategoryEmbeddingModelConfig", "FTTransformerConfig", "GANDALFConfig")
+
+
+def regressor(**params):
+    defaults = {"max_epochs": 8, "n_bins": 16, "backbone_params": {"layers": "32-16"}}
+    return TabularBridgeRegressor(**(defaults | params))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_scheme_learns_on_every_kind_of_backbone(table, small, backbone, scheme):
+    X, y = table
+    model = regressor(backbone=backbone, scheme=scheme, backbone_params=small[backbone], learning_rate=1e-2)
+    model.fit(X[:350], y[:350])
+    prediction = model.predict(X[350:])
+    assert prediction.shape == (92,)
+    assert prediction.dtype == np.float64
+    assert model.score(X[350:], y[350:]) > 0.25
+    if scheme != "least_squares":
+        distribution = model.predict_distribution(X[350:])
+        assert isinstance(distribution, BinnedDistribution)
+        low, high = model.predict_interval(X[350:], 0.9).T
+        assert (low < high).all()
+        quantiles = model.predict_quantiles(X[350:], [0.1, 0.5, 0.9])
+        assert quantiles.shape == (92, 3)
+        assert (np.diff(quantiles, axis=1) >= 0).all()
+
+
+def test_a_weight_of_zero_leaves_a_row_out_and_two_counts_twice(table):
+    X, y = table
+    held_out = (X[350:], y[350:])
+    spoiled = y[:350].copy()
+    spoiled[:100] = 1e4
+    weight = np.ones(350)
+    weight[:100] = 0.0
+    for scheme in ("least_squares", "end_to_end"):
+        model = regressor(scheme=scheme).fit(X[:350], spoiled, sample_weight=weight, eval_set=held_out)
+        assert np.abs(model.predict(X[350:])).max() < 500
+    # all weights doubled change nothing but rounding
+    plain = regressor().fit(X[:350], y[:350], sample_weight=np.ones(350), eval_set=held_out)
+    doubled = regressor().fit(X[:350], y[:350], sample_weight=np.full(350, 2.0), eval_set=held_out)
+    np.testing.assert_allclose(plain.predict(X), doubled.predict(X), rtol=1e-4)
+
+
+def test_weights_pull_the_prediction_towards_heavy_rows(table):
+    X, y = table
+    heavy = np.where(y > np.median(y), 10.0, 1.0)
+    plain, weighted = (
+        regressor(scheme="end_to_end").fit(X, y, sample_weight=w, eval_set=(X, y, w)) for w in (np.ones(len(y)), heavy)
+    )
+    assert weighted.predict(X).mean() > plain.predict(X).mean() + 5
+
+
+@pytest.mark.parametrize("scheme", ["least_squares", "end_to_end", "pretrained"])
+def test_a_seed_fixes_everything_and_another_changes_it(table, scheme):
+    X, y = table
+    first, again, other = (regressor(scheme=scheme, random_state=seed, max_epochs=3).fit(X, y) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.predict(X), again.predict(X))
+    assert not np.array_equal(first.predict(X), other.predict(X))
+    np.testing.assert_array_equal(first.predict(X), first.predict(X))
+
+
+def test_the_global_random_state_is_left_alone(table):
+    X, y = table
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    regressor(max_epochs=1).fit(X, y).predict(X)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_epoch_with_the_best_validation_error_is_kept(table):
+    X, y = table
+    scores = []
+    with _progress.listen(lambda done, total, score: scores.append((done, total, score))):
+        model = regressor(max_epochs=12, learning_rate=3e-2).fit(X[:300], y[:300], eval_set=(X[300:], y[300:]))
+    assert [done for done, _, _ in scores] == list(range(1, 13))
+    assert {total for _, total, _ in scores} == {12}
+    assert model.best_epoch_ == int(np.argmin([score for *_, score in scores]))
+    error = float(np.sqrt(np.mean((model.predict(X[300:]) - y[300:]) ** 2)))
+    assert error == pytest.approx(min(score for *_, score in scores), rel=1e-4)
+
+
+def test_patience_stops_early(table):
+    X, y = table
+    scores = []
+    with _progress.listen(lambda *step: scores.append(step)):
+        model = regressor(max_epochs=60, patience=2, learning_rate=3e-2).fit(X, y)
+    assert len(scores) == model.best_epoch_ + 3 < 60
+
+
+def test_what_a_listener_raises_ends_the_fit_unchanged(table):
+    class Pruned(Exception):
+        pass
+
+    def prune(done, total, score):
+        if done == 2:
+            raise Pruned
+
+    with _progress.listen(prune), pytest.raises(Pruned):
+        regressor().fit(*table)
+
+
+def test_units_do_not_matter(table):
+    X, y = table
+    scaled = X.assign(bmi=X["bmi"] * 1e6)
+    plain = regressor().fit(X, y)
+    moved = regressor().fit(scaled, 1e6 * y - 3e8)
+    np.testing.assert_allclose(moved.predict(scaled), 1e6 * plain.predict(X) - 3e8, rtol=1e-3, atol=1e6)
+
+
+def test_missing_and_unseen_values(table):
+    X, y = table
+    model = regressor().fit(X, y)
+    strange = X[:3].copy()
+    strange["sex"] = ["x", None, "f"]
+    strange.loc[:, "bmi"] = np.nan
+    assert np.isfinite(model.predict(strange)).all()
+
+
+def test_the_users_table_is_not_changed_and_nothing_is_written_or_said(table, tmp_path, monkeypatch, capfd, caplog):
+    X, y = table
+    monkeypatch.chdir(tmp_path)
+    before = X.copy(deep=True)
+    with warnings.catch_warnings(), caplog.at_level(logging.INFO):
+        warnings.simplefilter("error")
+        regressor(max_epochs=2).fit(X, y).predict(X)
+    pd.testing.assert_frame_equal(X, before)
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"backbone": "CategoryEmbedingModelConfig"}, "did you mean 'CategoryEmbeddingModelConfig'"),
+        ({"backbone": "MDNConfig"}, "backbone: unknown 'MDNConfig'"),
+        ({"backbone_params": {"layer": "8"}}, "unknown 'layer'; did you mean 'layers'"),
+        ({"scheme": "softer"}, "scheme"),
+        ({"n_bins": 1}, "n_bins"),
+        ({"smoothing": 0}, "smoothing"),
+        ({"placement": "random"}, "placement"),
+        ({"kernel": "box"}, "kernel"),
+        ({"head": "tail"}, "head"),
+        ({"alignment_weight": 0}, "alignment_weight and regression_weight are both 0"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"validation_fraction": 1.0}, "validation_fraction"),
+        ({"device": "tpu"}, "device"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_training(table, params, message):
+    with pytest.raises(ValueError, match=message):
+        regressor(**params).fit(*table)
+
+
+def test_bad_data_is_refused(table):
+    X, y = table
+    with pytest.raises(ValueError, match="NaN or infinity: 1 of"):
+        regressor().fit(X, np.where(np.arange(len(y)) == 3, np.nan, y))
+    with pytest.raises(ValueError, match="two distinct"):
+        regressor().fit(X, np.ones(len(y)))
+    with pytest.raises(ValueError, match="442 rows, y has 441"):
+        regressor().fit(X, y[1:])
+
+
+def test_more_bins_than_distinct_targets_warns_once_and_works(table):
+    X, y = table
+    with pytest.warns(UserWarning, match="n_bins=16 is more than") as caught:
+        model = regressor(scheme="hard", max_epochs=2).fit(X, np.digitize(y, [90, 140, 200]).astype(float))
+    assert len(caught) == 1
+    assert np.isfinite(model.predict(X)).all()

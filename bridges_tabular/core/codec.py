@@ -73,11 +73,11 @@ class TargetCodec(nn.Module):
 
     def fit(self, y: NDArray[np.floating[Any]], sample_weight: NDArray[np.floating[Any]] | None = None) -> TargetCodec:
         """Place the bins on training targets of shape (n,) and fit what the scheme fits before the classifier."""
-        y = np.asarray(y, dtype=np.float64)
-        mean, scale = standardisation(y, sample_weight)
+        given = np.asarray(y, dtype=np.float64)
+        mean, scale = standardisation(given, sample_weight)
         self.mean.fill_(mean)
         self.scale.fill_(scale)
-        standard = (y - mean) / scale
+        standard = (given - mean) / scale
         self._build(Bins.fit(standard, self.n_bins, self.placement, sample_weight=sample_weight))
         if self.scheme == "pretrained":
             _pretrain(self.encoder, self.decoder, *self._order_statistics(standard, sample_weight, _PRETRAINING_ROWS))
@@ -97,7 +97,8 @@ class TargetCodec(nn.Module):
 
     def decode(self, pi: Tensor) -> Tensor:
         """Predicted targets of shape (n,), in the user's units, from distributions of shape (n, k)."""
-        return self.decoder(pi) * self.scale.to(pi.dtype) + self.mean.to(pi.dtype)
+        decoded: Tensor = self.decoder(pi) * self.scale.to(pi.dtype) + self.mean.to(pi.dtype)
+        return decoded
 
     def location_logits(self, tilt: Tensor) -> Tensor:
         """Logits of shape (n, k) of the code whose tilt is given: the code of a target near it, on the standard scale.
@@ -138,8 +139,11 @@ class TargetCodec(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         edges, centers = state_dict.get(prefix + "edges"), state_dict.get(prefix + "centers")
-        if edges is not None and centers is not None and centers.shape != self.centers.shape:
-            self._build(Bins(edges.cpu().numpy(), centers.cpu().numpy()))
+        if edges is not None and centers is not None:
+            bins = Bins(edges.cpu().numpy(), centers.cpu().numpy())
+            # bins that stay as they are keep their modules, which an optimizer may hold
+            if not (np.array_equal(bins.edges, self.bins.edges) and np.array_equal(bins.centers, self.bins.centers)):
+                self._build(bins)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -25,7 +25,17 @@ LOG_ZERO = -1e4
 
 
 class TargetEncoder(nn.Module, ABC):
-    """Base class: a module that maps targets of shape (n,) to the simplex of k classes."""
+    """Base class: a module that maps targets of shape (n,) to the simplex of k classes.
+
+    Parameters
+    ----------
+    bins : Bins
+        The classes, kept as the attribute ``bins``; targets are in their units.
+    """
+
+    def __init__(self, bins: Bins) -> None:
+        super().__init__()
+        self.bins = bins
 
     @abstractmethod
     def log_probs(self, y: Tensor) -> Tensor:
@@ -42,7 +52,7 @@ class HardEncoder(TargetEncoder):
     inner_edges: Tensor
 
     def __init__(self, bins: Bins) -> None:
-        super().__init__()
+        super().__init__(bins)
         self.register_buffer("inner_edges", torch.as_tensor(bins.edges[1:-1], dtype=torch.float32))
 
     def log_probs(self, y: Tensor) -> Tensor:
@@ -79,7 +89,7 @@ class SoftEncoder(TargetEncoder):
     _centers: Tensor
 
     def __init__(self, bins: Bins, kernel: Kernel = "tilted", smoothing: float = 1.5) -> None:
-        super().__init__()
+        super().__init__(bins)
         if kernel not in KERNELS:
             raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
         if not smoothing > 0:
@@ -98,7 +108,7 @@ class SoftEncoder(TargetEncoder):
         k = self._centers.shape[0]
         if self.kernel == "histogram":
             at = torch.arange(k + 1, dtype=y.dtype, device=y.device)
-            cdf = torch.special.ndtr((at - _position(y, self._edges)[:, None]) / self.smoothing)
+            cdf: Tensor = torch.special.ndtr((at - _position(y, self._edges)[:, None]) / self.smoothing)
             mass = cdf.diff(dim=-1)
             psi = mass / mass.sum(-1, keepdim=True)
             return psi.log().clamp(min=LOG_ZERO)
@@ -125,7 +135,7 @@ class LearnedEncoder(TargetEncoder):
     """
 
     def __init__(self, bins: Bins, smoothing: float = 1.5) -> None:
-        super().__init__()
+        super().__init__(bins)
         if not smoothing > 0:
             raise ValueError(f"smoothing must be positive, got {smoothing}")
         self.family = TiltedFamily(bins, smoothing)

@@ -1,0 +1,356 @@
+"""From a model's outputs to a sharp, calibrated predictive distribution, fitted on validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bridges_tabular.core._atoms import Atoms, Ties, find_ties, pool_with_atoms
+from bridges_tabular.core._cells import FloatArray, Rows, midpoints
+from bridges_tabular.core._deconvolution import Deconvolution
+from bridges_tabular.core._pooling import TAIL_WIDTH, Pool
+from bridges_tabular.core._residuals import LEVELS, LocalResiduals, thinned
+from bridges_tabular.core.distribution import BinnedDistribution
+from bridges_tabular.core.encoders import TargetEncoder
+
+Calibration = Literal["none", "shrink", "deconvolve", "pooled"]
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
+
+# Below so many distinct validation rows nothing is fitted but the width of the tails.
+LEAST_ROWS = 20
+
+_ITERATIONS = (0, 4, 16, 64, 256)
+_WIDTHS: FloatArray = np.sort(np.append(np.geomspace(0.15, 1.6, 14), 1.0))
+# Reaches of an atom's catchment, in standard deviations of the validation errors.
+_REACHES = (0.03, 0.1, 0.3, 1.0)
+_JUDGED_ROWS = 1024
+_JUDGED_ROWS_ATOMS = 512
+_BLOCK_ROWS = 2048
+
+
+class _Outputs(NamedTuple):
+    """What a model says of b rows, in the units of the bins; ``location`` is zero where there is none."""
+
+    point: FloatArray
+    location: FloatArray
+    pi: FloatArray | None
+
+    def take(self, at: slice | NDArray[np.intp]) -> _Outputs:
+        return _Outputs(self.point[at], self.location[at], None if self.pi is None else self.pi[at])
+
+
+class DistributionCalibrator:
+    """Predictive distributions from class probabilities and a point prediction, fitted on validation rows.
+
+    A classifier trained on codes that spread a target over classes predicts the conditional distribution smoothed by
+    the code: its histogram is too wide. What was fitted never moves the point prediction itself.
+
+    Parameters
+    ----------
+    method : {"pooled", "deconvolve", "shrink", "none"}, default="pooled"
+        - "none": the histogram of pi over the bins; nothing is fitted and there are no tails.
+        - "shrink": that histogram, scaled around the point by one factor times the square root of the share of the
+          predicted variance that is not the code's own.
+        - "deconvolve": Richardson-Lucy iterations undo the smoothing of the known code on fine cells, then one factor
+          scales around the point. The number of iterations (0 to 256) and the factor (0.15 to 1.6) have the best
+          CRPS on the validation rows.
+        - "pooled": the equal mixture of "deconvolve" and of local residuals: those of validation rows whose point
+          and predicted variance rank alike.
+
+    Attributes
+    ----------
+    fitted_ : str
+        The method in force: with fewer than 20 distinct validation rows, "deconvolve" and "shrink" fall back to
+        "none" with tails, and so does "pooled", which without class probabilities becomes the normal distribution.
+        With fewer than 200, all residuals are used instead of local ones.
+    deviation_ : float
+        Root mean square of the validation errors.
+
+    Notes
+    -----
+    All methods but "none" hold 3 % of a normal distribution around the point, of 1.5 times the standard deviation of
+    the validation errors; beyond the outermost cell, at least three of its deviations out, the tail is exponential,
+    of a third of its deviation. So the log score is finite for every target.
+
+    With the training targets at hand, values that hold at least 1 % of the rows, and five of them, may become
+    *atoms*: they take from the mass near them the share they hold of the training rows near them. How near is chosen
+    by the CRPS on the validation rows, not at all being one of the choices. In a target of at most 64 distinct
+    values, each held by 20 rows on average, every value is an atom.
+
+    The construction is ours, measured in the project's benchmarks; the iterations are those of Richardson,
+    "Bayesian-based iterative method of image restoration" (1972), and Lucy, "An iterative technique for the
+    rectification of observed distributions" (1974).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.uniform(size=500)
+    >>> y = 3 * x + rng.normal(size=500) * (0.1 + x)
+    >>> calibrator = DistributionCalibrator().fit(None, None, 3 * x, y)
+    >>> calibrator.predict(None, [0.3, 2.7]).std.round(1)
+    array([0.3, 1. ])
+    """
+
+    def __init__(self, method: Calibration = "pooled") -> None:
+        if method not in CALIBRATIONS:
+            raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {method!r}")
+        self.method = method
+
+    def fit(
+        self,
+        pi: ArrayLike | None,
+        encoder: TargetEncoder | None,
+        point: ArrayLike,
+        y: ArrayLike,
+        *,
+        location: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        y_train: ArrayLike | None = None,
+        train_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Fit to validation rows.
+
+        Parameters
+        ----------
+        pi : array of shape (n, k), or None
+            Predicted class probabilities; None for a regressor without classes, which then needs the method "pooled".
+        encoder : TargetEncoder or None
+            The code that pi was trained on; its bins' units are those of everything here. None without pi.
+        point : array of shape (n,)
+            Point predictions.
+        y : array of shape (n,)
+            Targets of the validation rows.
+        location : array of shape (n,), optional
+            Where the bins lie on y - location.
+        sample_weight : array of shape (n,), optional
+            A weight counts a row so often; only ratios matter. Rows of weight zero are left out.
+        y_train, train_weight : arrays of shape (m,), optional
+            Training targets and their weights, which decide on atoms; none without them.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not match, a number is not finite, or there is no row to fit to.
+        """
+        outputs = self._checked(pi, encoder, point, location)
+        n = len(outputs.point)
+        target = _column("y", y, n)
+        weight = np.ones(n) if sample_weight is None else _weight("sample_weight", sample_weight, n)
+        self._deconvolution = None if encoder is None else Deconvolution(encoder)
+        self._iterations, self._width, self._atoms, self._residuals = 0, 1.0, None, None
+        self.deviation_, self.fitted_ = 1.0, self.method
+        if self.method == "none":
+            return self
+        outputs, target, weight = _distinct(outputs, target, weight)
+        if not len(target):
+            raise ValueError("calibration needs validation rows, got none of positive weight")
+        self.deviation_ = _deviation(target - outputs.point, target, weight)
+        if len(target) < LEAST_ROWS:
+            self.fitted_ = "none"
+            return self
+        if outputs.pi is not None:
+            self._fit_sharpness(outputs, target, weight)
+        if self.method == "pooled":
+            spread = self._variance(outputs)
+            self._residuals = LocalResiduals.fit(target - outputs.point, outputs.point, spread, weight)
+        if y_train is not None:
+            trained = _column("y_train", y_train)
+            share = (
+                np.ones(len(trained)) if train_weight is None else _weight("train_weight", train_weight, len(trained))
+            )
+            ties = find_ties(trained[share > 0], share[share > 0])
+            if ties is not None:
+                self._atoms = self._best_atoms(ties, outputs, target, weight)
+        return self
+
+    def predict(
+        self, pi: ArrayLike | None, point: ArrayLike, *, location: ArrayLike | None = None
+    ) -> BinnedDistribution:
+        """Predictive distributions of n rows, of at most a few hundred cells each.
+
+        Parameters
+        ----------
+        pi : array of shape (n, k), or None
+        point : array of shape (n,)
+        location : array of shape (n,), optional
+            As given to :meth:`fit`.
+        """
+        outputs = self._checked(pi, self.encoder, point, location)
+        if self.method == "none":
+            assert self._deconvolution is not None
+            assert outputs.pi is not None
+            distribution = BinnedDistribution(self._deconvolution.classes, outputs.pi)
+            return distribution if location is None else distribution.affine(1.0, outputs.location)
+        return BinnedDistribution._from_valid(_joined(self._blocks(outputs, self._atoms), len(outputs.point)))
+
+    @property
+    def encoder(self) -> TargetEncoder | None:
+        """The encoder it was fitted with."""
+        return None if self._deconvolution is None else self._deconvolution.encoder
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What was fitted, as named arrays."""
+        state = {"fit": np.array([self._iterations, self._width, self.deviation_, self.fitted_ == self.method])}
+        for name, part in {"residuals": self._residuals, "atoms": self._atoms}.items():
+            if part is not None:
+                state |= {f"{name}.{key}": array for key, array in part.arrays().items()}
+        return state
+
+    @classmethod
+    def from_arrays(
+        cls, method: Calibration, encoder: TargetEncoder | None, arrays: Mapping[str, NDArray[Any]]
+    ) -> Self:
+        """Rebuild from the method, the encoder it was fitted with and :meth:`arrays`."""
+        made = cls(method)
+        iterations, made._width, made.deviation_, as_asked = arrays["fit"].tolist()
+        made._iterations, made.fitted_ = int(iterations), method if as_asked else "none"
+        made._deconvolution = None if encoder is None else Deconvolution(encoder)
+        parts: dict[str, dict[str, NDArray[np.float64]]] = {"residuals": {}, "atoms": {}}
+        for name, array in arrays.items():
+            part, _, key = name.partition(".")
+            if key:
+                parts[part][key] = array
+        made._residuals = LocalResiduals.from_arrays(parts["residuals"]) if parts["residuals"] else None
+        made._atoms = Atoms(**parts["atoms"]) if parts["atoms"] else None
+        return made
+
+    def _checked(
+        self, pi: ArrayLike | None, encoder: TargetEncoder | None, point: ArrayLike, location: ArrayLike | None
+    ) -> _Outputs:
+        points = _column("point", point)
+        where = np.zeros(len(points)) if location is None else _column("location", location, len(points))
+        if (pi is None) != (encoder is None):
+            raise ValueError("pi and encoder belong together: give both, or neither for a regressor without classes")
+        if pi is None:
+            if self.method != "pooled":
+                raise ValueError(f"calibration={self.method!r} needs class probabilities; without them use 'pooled'")
+            return _Outputs(points, where, None)
+        assert encoder is not None
+        shape = (len(points), encoder.bins.n_bins)
+        masses = np.asarray(pi, dtype=np.float64)
+        if masses.shape != shape:
+            raise ValueError(f"pi has shape {masses.shape}, expected {shape}")
+        if not (np.isfinite(masses).all() and (masses >= 0).all() and (masses.sum(axis=1) > 0).all()):
+            raise ValueError("pi must hold finite numbers of at least 0, not all 0 in a row")
+        return _Outputs(points, where, masses / masses.sum(axis=1, keepdims=True))
+
+    def _variance(self, outputs: _Outputs) -> FloatArray | None:
+        if outputs.pi is None:
+            return None
+        assert self._deconvolution is not None
+        return self._deconvolution.variances(outputs.pi, outputs.point - outputs.location)[1]
+
+    def _fit_sharpness(self, outputs: _Outputs, target: FloatArray, weight: FloatArray) -> None:
+        """Choose the iterations, more of them while they help, and the width."""
+        assert self._deconvolution is not None
+        judged = thinned(len(target), _JUDGED_ROWS)
+        rows, target, weight = outputs.take(judged), target[judged], weight[judged]
+        undo = self._deconvolution.blurs and self.method != "shrink"
+        best = np.inf
+        for iterations in _ITERATIONS if undo else (0,):
+            masses, narrowing, mean = self._histogram(rows, iterations)
+            edges = self._deconvolution.edges
+            for width in _WIDTHS:
+                scale = width * narrowing
+                # that of m + scale (Y - E Y) at y, without a copy of the edges for each row
+                spread = Rows(edges, masses, np.zeros((len(target), 2)), np.ones((len(target), 2)))
+                at = mean + (target - rows.point) / scale
+                score = float(np.average(scale * BinnedDistribution._from_valid(spread).crps(at), weights=weight))
+                if score < best:
+                    best, self._iterations, self._width = score, iterations, float(width)
+            if self._iterations < iterations:
+                break
+
+    def _histogram(self, rows: _Outputs, iterations: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Masses (b, c) on the fine cells, the factor (b,) their widths are scaled by, and their mean (b,)."""
+        assert self._deconvolution is not None
+        assert rows.pi is not None
+        masses = self._deconvolution.sharpen(rows.pi, iterations)
+        narrowing = np.ones(len(masses))
+        if self.method == "shrink":
+            raw, estimate = self._deconvolution.variances(rows.pi, rows.point - rows.location)
+            narrowing = np.sqrt(estimate / raw)
+        return masses, narrowing, masses @ midpoints(self._deconvolution.edges)
+
+    def _pool(self, rows: _Outputs) -> Pool:
+        parts = []
+        if rows.pi is not None:
+            assert self._deconvolution is not None
+            masses, narrowing, mean = self._histogram(rows, self._iterations)
+            none = np.zeros((len(masses), 2))
+            spread = BinnedDistribution._from_valid(Rows(self._deconvolution.edges, masses, none, none + 1.0))
+            quantiles = spread.quantile(LEVELS) - mean[:, None]
+            parts.append(rows.point[:, None] + (self._width * narrowing)[:, None] * quantiles)
+        if self._residuals is not None:
+            parts.append(rows.point[:, None] + self._residuals.quantiles(rows.point, self._variance(rows)))
+        return Pool(parts, rows.point, self.deviation_ * (TAIL_WIDTH if parts else 1.0))
+
+    def _blocks(self, outputs: _Outputs, atoms: Atoms | None) -> Iterator[tuple[slice, Rows]]:
+        for start in range(0, len(outputs.point), _BLOCK_ROWS):
+            at = slice(start, start + _BLOCK_ROWS)
+            pool = self._pool(outputs.take(at))
+            yield at, pool.rows() if atoms is None else pool_with_atoms(pool, atoms)
+
+    def _best_atoms(self, ties: Ties, outputs: _Outputs, target: FloatArray, weight: FloatArray) -> Atoms | None:
+        judged = thinned(len(target), _JUDGED_ROWS_ATOMS)
+        rows, target, weight = outputs.take(judged), target[judged], weight[judged]
+        reaches = (np.inf,) if ties.discrete else tuple(reach * self.deviation_ for reach in _REACHES)
+        choices = [None, *(ties.catch(reach) for reach in reaches)]
+        pool = self._pool(rows)
+        scores = []
+        for atoms in choices:
+            made = BinnedDistribution._from_valid(pool.rows() if atoms is None else pool_with_atoms(pool, atoms))
+            scores.append(float(np.average(made.crps(target), weights=weight)))
+        return choices[int(np.argmin(scores))]
+
+
+def _joined(blocks: Iterator[tuple[slice, Rows]], n: int) -> Rows:
+    """Blocks of rows written into one batch as they come; shared edges stay shared."""
+    whole: Rows | None = None
+    for at, rows in blocks:
+        if whole is None:
+            edges = rows.edges if rows.edges.ndim == 1 else np.empty((n, rows.edges.shape[1]))
+            whole = Rows(edges, *(np.empty((n, array.shape[1])) for array in rows[1:]))
+        for into, array in zip(whole, rows, strict=True):
+            if into is not array and into.ndim == 2:
+                into[at] = array
+    return whole if whole is not None else Rows(np.zeros(2), np.empty((0, 1)), np.empty((0, 2)), np.empty((0, 2)))
+
+
+def _distinct(outputs: _Outputs, target: FloatArray, weight: FloatArray) -> tuple[_Outputs, FloatArray, FloatArray]:
+    """One row for all that are the same, with their weight: a repeated row then cannot vouch for itself."""
+    used = np.flatnonzero(weight > 0)
+    columns = [outputs.location[used], outputs.point[used], target[used]]
+    if outputs.pi is not None:
+        columns.insert(0, outputs.pi[used] @ np.arange(outputs.pi.shape[1]))
+    keys = np.stack(columns, axis=1)
+    _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    merged: FloatArray = np.bincount(index.ravel(), weights=weight[used], minlength=len(first)).astype(np.float64)
+    rows = used[first]
+    return outputs.take(rows), target[rows], merged / merged.mean() if len(first) else merged
+
+
+def _deviation(error: FloatArray, target: FloatArray, weight: FloatArray) -> float:
+    """Root mean square error, a hair at least, for a model that makes none on these rows."""
+    floor = 1e-6 * max(float(np.abs(target).max()), np.finfo(np.float64).tiny)
+    return max(float(np.sqrt(np.average(np.square(error), weights=weight))), floor)
+
+
+def _column(name: str, values: ArrayLike, n: int | None = None) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or (n is not None and len(array) != n):
+        raise ValueError(f"{name} has shape {array.shape}, expected ({'n' if n is None else n},)")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has {array[~np.isfinite(array)][0]}, expected finite numbers")
+    return array
+
+
+def _weight(name: str, values: ArrayLike, n: int) -> FloatArray:
+    weight = _column(name, values, n)
+    if (weight < 0).any():
+        raise ValueError(f"{name} has {weight.min()}, expected numbers of at least 0")
+    return weight

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import pandas as pd
@@ -63,13 +64,13 @@ class FitBars:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def start(self, model: str, seed: int) -> Listener:
+    def start(self, model: str, table: str, seed: int) -> Listener:
         """Begin a fit; the returned function takes its steps."""
         task, before = self._tasks[model], self._finished[model]
         if before == 0:
             self._progress.start_task(task)
         if self._n_splits > 1:
-            self._progress.update(task, note=f"seed {seed}")
+            self._progress.update(task, note=f"{table}, seed {seed}")
 
         def advance(done: int, total: int, _: float | None = None) -> None:
             share = (before + done / max(total, 1)) / self._n_splits
@@ -77,7 +78,7 @@ class FitBars:
 
         return advance
 
-    def finish(self, model: str, rmse: float, seconds: float) -> None:
+    def finish(self, model: str, table: str, seed: int, rmse: float, seconds: float) -> None:
         """End a fit: early stopping ends many before their last step."""
         self._finished[model] += 1
         share = self._finished[model] / self._n_splits
@@ -85,20 +86,41 @@ class FitBars:
         if share == 1:
             self._progress.stop_task(self._tasks[model])
         if self._progress.disable:
-            self._console.print(Text(f"{model}: RMSE {rmse:.5g} after {seconds:.1f} s"))
+            where = f" on {table}, seed {seed}" if self._n_splits > 1 else ""
+            self._console.print(Text(f"{model}{where}: RMSE {rmse:.5g} after {seconds:.1f} s"))
 
 
 def print_scores(summary: pd.DataFrame, caption: str = "") -> None:
-    """Print scores sorted as they come, the best of each column marked.
+    """Print scores sorted as they come, the best of each column marked; several tables one after the other.
 
     Parameters
     ----------
     summary : DataFrame
-        With the column model and those of the scores; see ``Comparison.summary``.
+        With the columns table and model and those of the scores; see ``Comparison.summary``.
     caption : str
         A line below the table.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    tables = summary["table"].unique()
+    for name in tables:
+        if len(tables) > 1:
+            console.print(Text(f"\n{name}", style="bold"))
+        _print_table(console, summary[summary["table"] == name])
+    if caption:
+        console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def working(what: str, quiet: bool) -> Iterator[None]:
+    """Say on stderr what is being done, for as long as it takes; nothing where stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(Text(what)):
+        yield
+
+
+def _print_table(console: Console, summary: pd.DataFrame) -> None:
     hidden: list[str] = []
     table = _scores_table(summary, hidden)
     unlimited = console.options.update(width=10_000)
@@ -106,8 +128,6 @@ def print_scores(summary: pd.DataFrame, caption: str = "") -> None:
         hidden.append(_EXPENDABLE[len(hidden)])
         table = _scores_table(summary, hidden)
     console.print(table)
-    if caption:
-        console.print(Text(caption, style="dim"), soft_wrap=True)
 
 
 def _scores_table(summary: pd.DataFrame, hidden: Sequence[str]) -> Table:

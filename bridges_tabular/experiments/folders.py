@@ -11,8 +11,17 @@ from pathlib import Path
 
 from bridges_tabular.experiments.config import ExperimentError
 
+# any run
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.csv"
+# a comparison has these, too
+PREDICTIONS_FILE = "predictions.csv"
+CURVES_FILE = "curves.csv"
+IMPORTANCE_FILE = "importance.csv"
+ENCODERS_FILE = "encoders.json"
+EXAMPLES_FILE = "examples.json"
+FACTS_FILE = "facts.json"
+REPORT_FILE = "report.html"
 
 
 def check_folder(out: str | Path, overwrite: bool) -> None:
@@ -49,6 +58,19 @@ def check_writable(path: Path) -> None:
         raise ExperimentError(f"{path} cannot be written: {parent} is a file")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ExperimentError(f"{path} cannot be written: no permission in {parent}")
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Name a temporary file beside ``path`` that takes its place at the end of the block, or vanishes if it raises."""
+    target = Path(path).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        yield written
+        written.replace(target)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +9,9 @@ import pandas as pd
 
 from bridges_tabular._artifacts import load
 from bridges_tabular.experiments.config import ExperimentError, nearest
-from bridges_tabular.experiments.folders import check_writable
+from bridges_tabular.experiments.folders import check_writable, new_file
+from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame
-from bridges_tabular.experiments.training import quantile_names
 
 _DEFAULT_LEVELS = (0.05, 0.5, 0.95)
 
@@ -73,10 +71,5 @@ def predict_table(
     except ValueError as error:
         # the regressors refuse infinite numbers, and text where there were numbers
         raise ExperimentError(f"{table}: {error}") from None
-    path.resolve().parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        predictions.to_csv(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(path) as written:
+        predictions.to_csv(written, index=False)

@@ -87,6 +87,23 @@ SCORES = (
 IDENTITY = ("table", "model", "engine", "scheme", "seed")
 RESULT_COLUMNS = (*IDENTITY, *(score.name for score in SCORES))
 
+# of the quantiles in predictions.csv
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def quantile_names(levels: Iterable[float]) -> list[str]:
+    """Return column names of quantiles: ``q05`` for 0.05, ``q97.5`` for 0.975."""
+    percents = [f"{100 * level:.10g}".partition(".") for level in levels]
+    return [f"q{whole.zfill(2)}{point}{decimals}" for whole, point, decimals in percents]
+
+
+PREDICTION_COLUMNS = (
+    *("table", "model", "seed", "row", "y_true", "y_pred", "crps", "pit"),
+    *quantile_names(LEVELS),
+)
+CURVE_COLUMNS = ("table", "model", "seed", "step", "score")
+IMPORTANCE_COLUMNS = ("table", "model", "seed", "feature", "increase", "deviation")
+
 
 def results_frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return rows of scores as a table with the columns of results.csv, NaN where a score is missing."""
@@ -94,15 +111,20 @@ def results_frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of results over the seeds, one row for each model of each table, sorted by RMSE."""
+    """Return the means of results over the seeds, one row for each model of each table, sorted by RMSE.
+
+    The tables keep their order.
+    """
     keys = [key for key in IDENTITY if key != "seed"]
     means = results.groupby(keys, sort=False)[[score.name for score in SCORES]].mean().reset_index()
-    return means.sort_values(["table", "rmse"], kind="stable", ignore_index=True)
+    tables = pd.Index(means["table"].unique())
+    order = np.lexsort([means["rmse"], tables.get_indexer(means["table"])])
+    return means.iloc[order].reset_index(drop=True)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read results.csv or predictions.csv; a model named ``NA`` or ``1`` keeps its name."""
+    """Read a CSV file of a run; a model named ``NA`` or ``1`` keeps its name."""
     columns = pd.read_csv(path, nrows=0).columns
-    names = {key: str for key in IDENTITY if key != "seed" and key in columns}
+    names = {key: str for key in (*IDENTITY, "feature") if key != "seed" and key in columns}
     empty = {column: [""] for column in columns if column not in names}
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=empty, float_precision="round_trip")

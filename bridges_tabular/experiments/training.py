@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,14 @@ from bridges_tabular._progress import listen
 from bridges_tabular.core import scores
 from bridges_tabular.experiments.config import Experiment, ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.console import FitBars
+from bridges_tabular.experiments.diagnostics import LearningCurve
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder
 from bridges_tabular.experiments.models import Regressor, build_model
-from bridges_tabular.experiments.results import results_frame
+from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
 from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
 
 if TYPE_CHECKING:
     from bridges_tabular.core.distribution import BinnedDistribution
-
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,14 @@ class Fitted:
         One row of results.csv.
     predictions : DataFrame
         The rows of predictions.csv.
-    distribution : BinnedDistribution or None
-        Of the test rows; None for a model of points.
+    curve : DataFrame
+        The rows of curves.csv: the validation score after each epoch or round.
     """
 
     model: Regressor
     scores: dict[str, Any]
     predictions: pd.DataFrame
-    distribution: BinnedDistribution | None
+    curve: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -105,47 +103,32 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     model = build_model(name, block, split.seed)
     parts = {part: (table.X.iloc[rows], table.y[rows]) for part, rows in split.parts().items()}
     X_test, y_test = parts["test"]
-    with listen(bars.start(name, split.seed)):
+    curve = LearningCurve(bars.start(name, table.name, split.seed))
+    with listen(curve):
         started = time.perf_counter()
         model.fit(*parts["train"], eval_set=parts["validation"])
         fitted = time.perf_counter()
     prediction = model.predict(X_test)
     predicted = time.perf_counter()
-    row: dict[str, Any] = {
-        "table": table.name,
-        "model": name,
+    key = {"table": table.name, "model": name, "seed": split.seed}
+    row: dict[str, Any] = key | {
         "engine": block.engine,
         "scheme": model.get_params(deep=False)["scheme"],
-        "seed": split.seed,
         "rmse": scores.rmse(y_test, prediction),
         "mae": scores.mae(y_test, prediction),
         "r2": scores.r2(y_test, prediction),
         "fit_seconds": fitted - started,
         "predict_seconds": predicted - fitted,
     }
-    predictions = pd.DataFrame(
-        {
-            "table": table.name,
-            "model": name,
-            "seed": split.seed,
-            "row": table.rows[split.test],
-            "y_true": y_test,
-            "y_pred": prediction,
-        }
-    )
-    distribution = None
+    predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
     if hasattr(model, "predict_distribution"):
         distribution = model.predict_distribution(X_test)
         row |= _distribution_scores(distribution, y_test)
+        predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
-    bars.finish(name, row["rmse"], row["fit_seconds"])
-    return Fitted(model, row, predictions, distribution)
-
-
-def quantile_names(levels: Iterable[float]) -> list[str]:
-    """Return column names of quantiles: ``q05`` for 0.05, ``q97.5`` for 0.975."""
-    percents = [f"{100 * level:.10g}".partition(".") for level in levels]
-    return [f"q{whole.zfill(2)}{point}{decimals}" for whole, point, decimals in percents]
+    steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps], columns=list(CURVE_COLUMNS))
+    bars.finish(name, table.name, split.seed, row["rmse"], row["fit_seconds"])
+    return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps)
 
 
 def _distribution_scores(distribution: BinnedDistribution, y: Any) -> dict[str, float]:

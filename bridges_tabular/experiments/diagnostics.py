@@ -1,0 +1,123 @@
+"""What a report shows of a fitted model beside its scores: learning curve, permutation importance, target code."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bridges_tabular._progress import Listener
+from bridges_tabular.core import scores
+
+_REPEATS = 3
+# one table of permuted rows is predicted for each feature: fewer rows where there are many features
+_PERMUTED_ROWS = 20_000
+_FEWEST_ROWS, _MOST_ROWS = 200, 1_000
+_GRID = 240
+
+
+class LearningCurve:
+    """A listener that keeps the validation scores of a fit and passes every step on.
+
+    A fit in stages starts counting anew; the last stage, that of the model which is kept, remains.
+
+    Attributes
+    ----------
+    steps : list of (int, float)
+        Epochs or rounds, counted from 1, and the score after each.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self.steps: list[tuple[int, float]] = []
+        self._listener = listener
+        self._last = 0
+
+    def __call__(self, done: int, total: int, score: float | None = None) -> None:
+        """Take a step of the fit."""
+        if done < self._last:
+            self.steps.clear()
+        self._last = done
+        if score is not None and math.isfinite(score):
+            self.steps.append((done, score))
+        self._listener(done, total, score)
+
+
+def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], seed: int) -> pd.DataFrame:
+    """How much the RMSE grows when one feature is shuffled over the rows [1]_.
+
+    Parameters
+    ----------
+    model : Regressor
+    X, y : DataFrame of shape (n, p), array of shape (n,)
+        Rows that the model was not fitted on; a seeded sample of at most 1,000 of them is used.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        A line for each feature: feature, increase (mean over three shuffles, in units of the target) and
+        deviation (between the shuffles).
+
+    References
+    ----------
+    .. [1] Breiman, L. "Random forests." Machine Learning 45 (2001).
+    """
+    random = np.random.default_rng(seed)
+    n = min(len(y), int(np.clip(_PERMUTED_ROWS // X.shape[1], _FEWEST_ROWS, _MOST_ROWS)))
+    kept = np.sort(random.choice(len(y), n, replace=False))
+    X, y = X.iloc[kept], y[kept]
+    whole = scores.rmse(y, model.predict(X))
+    repeated = X.iloc[np.tile(np.arange(n), _REPEATS)].reset_index(drop=True)
+    orders = np.concatenate([random.permutation(n) + i * n for i in range(_REPEATS)])
+    lines = []
+    for position, feature in enumerate(X.columns):
+        column = repeated.iloc[orders, position].reset_index(drop=True)
+        shuffled = repeated.copy(deep=False)
+        shuffled.isetitem(position, column)
+        errors = [scores.rmse(y, part) for part in np.split(model.predict(shuffled), _REPEATS)]
+        lines.append({"feature": str(feature), "increase": np.mean(errors) - whole, "deviation": np.std(errors)})
+    return pd.DataFrame(lines)
+
+
+def describe_encoder(model: Any, y: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Classes, decoder and encoder of a fitted model over bins, as values that JSON can hold; None without bins.
+
+    Parameters
+    ----------
+    model : Regressor
+    y : array of shape (n,)
+        Training targets, which say where the encoder is looked at.
+
+    Returns
+    -------
+    dict
+        ``edges`` (k + 1,), ``centers`` (k,) and ``values`` (k,), those of the decoder; ``y`` (g,) and the encoder
+        ``psi`` (g, k) there. All in units of the target.
+    """
+    codec = _codec(model)
+    if codec is None:
+        return None
+    import torch
+
+    mean, scale = float(codec.mean), float(codec.scale)
+    bins = codec.bins
+    ends = np.linspace(y.min(), y.max(), _GRID // 2)
+    grid = np.unique(np.concatenate([ends, np.quantile(y, np.linspace(0, 1, _GRID // 2))]))
+    with torch.inference_mode():
+        psi = codec.encode(codec.standardise(torch.as_tensor(grid))).exp().double().numpy()
+        values = codec.decoder.values.double().numpy()
+    return {
+        "edges": (mean + scale * bins.edges).tolist(),
+        "centers": (mean + scale * bins.centers).tolist(),
+        "values": (mean + scale * values).tolist(),
+        "y": grid.tolist(),
+        "psi": psi.round(5).tolist(),
+    }
+
+
+def _codec(model: Any) -> Any:
+    codecs = getattr(getattr(model, "model_", None), "codecs", None)
+    return codecs[0] if codecs else getattr(getattr(model, "_target", None), "codec", None)

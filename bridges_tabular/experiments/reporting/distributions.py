@@ -1,0 +1,144 @@
+"""Plots of the predictive distributions of single rows, and of the code that a model predicts them with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridges_tabular.experiments.examples import read_distribution
+from bridges_tabular.experiments.reporting.figures import (
+    INK,
+    SOFT,
+    Figure,
+    Look,
+    axis,
+    digits,
+    line,
+    of_model,
+    reference,
+)
+
+_GRID_CELLS = 150
+_MAX_CURVES = 32
+# from the first class to the last (Matplotlib's viridis without its dark and light ends)
+_SCALE = ((72, 99, 200), (38, 130, 178), (31, 158, 137), (85, 184, 96), (190, 188, 40))
+
+
+def example_figure(example: dict[str, Any], look: Mapping[str, Look], target: str) -> Figure:
+    """Densities of one row, as the probability of each of the same small steps, atoms and tails included."""
+    distributions = {name: read_distribution(said) for name, said in example["models"].items()}
+    points = {name: said["y_pred"] for name, said in example["models"].items()}
+    ends = [d.quantile([0.01, 0.99])[0] for d in distributions.values() if d is not None]
+    grid = _grid(np.array([example["y_true"], *points.values()]), ends)
+    steps = np.diff(grid)
+    densities = {name: np.diff(d.cdf(grid[None, :])[0]) / steps for name, d in distributions.items() if d is not None}
+    top = 1.08 * max((float(density.max()) for density in densities.values()), default=1.0)
+    value = {"hovertemplate": "%{x}<extra>%{fullData.name}</extra>"}
+    traces: list[Figure] = [
+        line(grid, [*density, density[-1]], look[name].color, dash=look[name].dash, width=1.6, shape="hv")
+        | {"fill": "tozeroy", "fillcolor": look[name].color + "2e"}
+        | value
+        | of_model(name, look[name])
+        for name, density in densities.items()
+    ]
+    traces += [
+        line([points[name]] * 2, [0, top], look[name].color, width=2, dash="dash") | value | of_model(name, look[name])
+        for name, distribution in distributions.items()
+        if distribution is None
+    ]
+    traces.append(line([example["y_true"]] * 2, [0, top], INK, width=2.5, name="truth") | value)
+    return {
+        "data": traces,
+        "layout": {
+            "xaxis": axis(target, nticks=5, range=digits(grid[[0, -1]])),
+            "yaxis": {"showticklabels": False, "showgrid": False, "range": [0, top]},
+        },
+    }
+
+
+def encoder_figure(encoder: dict[str, Any], target: str) -> Figure:
+    """psi_j(y) over y, a curve for each class."""
+    y, psi = np.array(encoder["y"]), np.array(encoder["psi"])
+    k = psi.shape[1]
+    traces = [
+        line(y, psi[:, j], _shade(j / max(k - 1, 1)), width=1.3)
+        | {"hovertemplate": f"class {j + 1} of {k}<br>{{%{{x}}: %{{y}}<extra></extra>".replace("{%", "%")}
+        for j in range(0, k, -(-k // _MAX_CURVES))
+    ]
+    return {
+        "data": traces,
+        "layout": {"xaxis": axis(target, nticks=5), "yaxis": axis("weight of the class", rangemode="tozero")},
+    }
+
+
+def decoder_figure(encoder: dict[str, Any], look: Look) -> Figure:
+    """Values of the decoder against the centres of the classes."""
+    centers, values = np.array(encoder["centers"]), np.array(encoder["values"])
+    ends = [float(centers.min()), float(centers.max())]
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": digits(centers),
+        "y": digits(values),
+        "marker": {"size": 7, "color": look.color, "symbol": look.symbol},
+        "hovertemplate": "centre %{x}<br>decoded as %{y}<extra></extra>",
+    }
+    return {
+        "data": [reference(ends, ends), points],
+        "layout": {"xaxis": axis("centre of the class", nticks=5), "yaxis": axis("value mu of the decoder", nticks=5)},
+    }
+
+
+def width_figure(encoder: dict[str, Any], look: Look, target: str) -> Figure:
+    """Widths of the classes, and how widely the encoder spreads a target, over the target."""
+    edges, values = np.array(encoder["edges"]), np.array(encoder["values"])
+    psi = np.array(encoder["psi"])
+    spread = np.sqrt(np.maximum(psi @ values**2 - (psi @ values) ** 2, 0.0))
+    steps = line(edges, [*np.diff(edges), np.diff(edges)[-1]], look.color, shape="hv", name="width of the class")
+    around = line(encoder["y"], spread, SOFT, dash="dot", name="spread of the code")
+    hover = {"hovertemplate": "%{fullData.name} at %{x}: %{y}<extra></extra>"}
+    return {
+        "data": [steps | hover, around | hover],
+        "layout": {"xaxis": axis(target, nticks=5), "yaxis": axis("width", rangemode="tozero", nticks=5)},
+    }
+
+
+def bins_figure(encoder: dict[str, Any], histogram: dict[str, list[float]], look: Look, target: str) -> Figure:
+    """Edges of the bins over the histogram of the training targets."""
+    edges, counts = np.array(histogram["edges"]), np.array(histogram["counts"])
+    top = float(counts.max())
+    bars = {
+        "type": "bar",
+        "x": digits((edges[1:] + edges[:-1]) / 2),
+        "y": digits(counts),
+        "width": digits(np.diff(edges)),
+        "marker": {"color": look.color, "opacity": 0.35},
+        "hovertemplate": "%{x}: %{y} rows<extra></extra>",
+    }
+    x = np.repeat(encoder["edges"], 3)
+    y = np.tile([0.0, -0.09 * top, np.nan], len(encoder["edges"]))
+    ticks = line(x, y, look.color, width=1.2) | {"hovertemplate": "edge at %{x}<extra></extra>"}
+    return {
+        "data": [bars, ticks],
+        "layout": {
+            "xaxis": axis(target, nticks=5),
+            "yaxis": axis("training rows", nticks=4, range=[-0.12 * top, 1.04 * top]),
+            "bargap": 0,
+        },
+    }
+
+
+def _grid(inside: NDArray[np.float64], ends: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    values = np.concatenate([inside, *ends])
+    low, high = values.min(), values.max()
+    margin = 0.03 * (high - low) or 0.5 * max(abs(high), 1.0)
+    return np.linspace(low - margin, high + margin, _GRID_CELLS + 1)
+
+
+def _shade(position: float) -> str:
+    at = position * (len(_SCALE) - 1)
+    color = [round(float(np.interp(at, range(len(_SCALE)), channel))) for channel in zip(*_SCALE, strict=True)]
+    return "#{:02x}{:02x}{:02x}".format(*color)

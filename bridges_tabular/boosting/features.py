@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from bridges_tabular._frames import TableEncoder
 
+Values = NDArray[np.float32]
+
 # characters that XGBoost refuses in the names of features
 _SAFE_NAMES = str.maketrans({"[": "(", "]": ")", "<": "‹"})
+_LOCATION_NAME = "location"
 
 
 class FeatureMatrices:
@@ -24,36 +27,70 @@ class FeatureMatrices:
     ----------
     encoder : TableEncoder
         Fitted on the training rows.
-    native_categories : bool
-        True lets XGBoost split the set of categories; False hands their codes over as ordered numbers, which
-        keeps a feature in one column and was as accurate as one column a category.
+    histograms : bool
+        Whether the tree method reads histograms, for which training and validation rows are kept in their
+        quantised form; it is far smaller.
+    max_bin : int or None
+        Number of quantiles; None for XGBoost's own.
     n_jobs : int or None
         Number of threads, None for all.
     """
 
-    def __init__(self, encoder: TableEncoder, native_categories: bool, n_jobs: int | None) -> None:
+    def __init__(self, encoder: TableEncoder, *, histograms: bool, max_bin: int | None, n_jobs: int | None) -> None:
         self._encoder = encoder
         self._is_category = np.array([name in encoder.categories for name in encoder.feature_names_in_])
-        self._description: dict[str, Any] = {
-            "feature_names": (
-                [name.translate(_SAFE_NAMES) for name in encoder.feature_names_in_] if encoder.named else None
-            ),
-            "feature_types": ["c" if native_categories and c else "q" for c in self._is_category],
-            "enable_categorical": native_categories,
-            "nthread": n_jobs,
-        }
+        self._histograms = histograms
+        self._limit = {} if max_bin is None or not histograms else {"max_bin": max_bin}
+        self._n_jobs = n_jobs
 
-    def plain(self, frame: pd.DataFrame, **meta: Any) -> xgb.DMatrix:
-        """DMatrix of a table; ``meta`` holds DMatrix arguments such as label and weight."""
-        return xgb.DMatrix(self._values(frame), **self._description, **meta)
-
-    def quantised(self, frame: pd.DataFrame, **meta: Any) -> xgb.QuantileDMatrix:
-        """Histogram form of a table, far smaller; validation rows need ``ref``, the training rows' form."""
-        return xgb.QuantileDMatrix(self._values(frame), **self._description, **meta)
-
-    def _values(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+    def values(self, frame: pd.DataFrame) -> Values:
+        """Features of shape (n, p): numbers, and categories as codes."""
         numeric, codes = self._encoder.transform(frame)
         values = np.empty((len(frame), len(self._is_category)), dtype=np.float32)
         values[:, ~self._is_category] = numeric
         values[:, self._is_category] = np.where(codes < 0, np.nan, codes)
         return values
+
+    def plain(self, values: Values, native: bool, *, with_location: bool = False, **meta: Any) -> xgb.DMatrix:
+        """DMatrix of features; ``meta`` holds DMatrix arguments such as label and weight.
+
+        Parameters
+        ----------
+        values : array of shape (n, p), or (n, p + 1) ``with_location``
+        native : bool
+            True lets XGBoost split the set of categories; False hands their codes over as ordered numbers, which
+            keeps a feature in one column and was as accurate as one column a category.
+        with_location : bool, default=False
+            Whether the last column is the location that bins are centred on.
+        """
+        return xgb.DMatrix(values, **self._description(native, with_location), **meta)
+
+    def for_training(self, values: Values, native: bool, *, with_location: bool = False, **meta: Any) -> xgb.DMatrix:
+        """Like :meth:`plain`, in the form that the tree method trains on.
+
+        With ``ref``, the matrix of other rows of the same columns, their quantiles are used again.
+        """
+        if not self._histograms:
+            meta.pop("ref", None)
+            return self.plain(values, native, with_location=with_location, **meta)
+        return xgb.QuantileDMatrix(values, **self._description(native, with_location), **self._limit, **meta)
+
+    def _description(self, native: bool, with_location: bool) -> dict[str, Any]:
+        types = ["c" if native and category else "q" for category in self._is_category]
+        names = None
+        if self._encoder.named:
+            names = [name.translate(_SAFE_NAMES) for name in self._encoder.feature_names_in_]
+        if with_location:
+            types.append("q")
+            if names is not None:
+                # a column of the user's may have that name already
+                own = _LOCATION_NAME
+                while own in names:
+                    own += "_"
+                names.append(own)
+        return {
+            "feature_names": names,
+            "feature_types": types,
+            "enable_categorical": native,
+            "nthread": self._n_jobs,
+        }

@@ -1,67 +1,182 @@
-"""Cross entropy to soft targets as an XGBoost objective for trees with vector leaves."""
+"""The bridge's objective for trees with vector leaves: gradients in the margins, in blocks of rows."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xgboost.objective import TreeObjective
 
-Precision = TypeVar("Precision", np.float32, np.float64)
+Single = NDArray[np.float32]
 
 # keeps a leaf's Newton step finite where every row has already decided for or against a class
 _SMALLEST_HESSIAN = 1e-6
+_SMALLEST_REDUCED_HESSIAN = 1e-4
+# numbers in a block of probabilities: 512 KiB, which a processor's cache holds
+_BLOCK_SIZE = 1 << 17
+# logits of this size neither overflow nor vanish in float32
+_SAFE_LOGIT = 40.0
 
 
-class SoftTargetObjective(TreeObjective):
-    """KL(psi || softmax(z)) of fixed codes psi, splits found on a few directions of the gradient.
+@dataclass(frozen=True)
+class ClassLogits:
+    """How margins become logits of k classes: z = offsets + basis f.
 
-    The gradient in the logits z is p - psi and the diagonal of the hessian p (1 - p), with p = softmax(z).
-    With all k columns, the search for a split would cost k times what it does in plain regression. It sees
-    their projection on ``directions`` instead, while the leaves still get k values: faster by an order of
-    magnitude, and more accurate.
+    Attributes
+    ----------
+    offsets : array of shape (k,)
+        Logits before the first tree.
+    basis : array of shape (k, r), or None
+        None stands for the identity: r = k margins, one for each class.
+    """
+
+    offsets: Single
+    basis: Single | None
+
+    @property
+    def n_margins(self) -> int:
+        """Number r of margins."""
+        return len(self.offsets) if self.basis is None else self.basis.shape[1]
+
+    def probabilities(self, margins: Single) -> Single:
+        """Probabilities of shape (n, k) for margins of shape (n, r)."""
+        p = self.unnormalised(margins)
+        p /= p.sum(axis=1, keepdims=True)
+        return p
+
+    def unnormalised(self, margins: Single) -> Single:
+        """Probabilities up to a factor for each row, of shape (n, k)."""
+        # not torch: its threads and those of XGBoost, taking turns, slow each other down severalfold
+        logits: Single
+        if self.basis is None:
+            logits = margins + self.offsets
+        else:
+            logits = margins @ self.basis.T
+            logits += self.offsets
+        if logits.size and max(logits.max(), -logits.min()) > _SAFE_LOGIT:
+            logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        return logits
+
+    def blocks(self, n: int) -> Iterator[slice]:
+        """Blocks of n rows whose probabilities fit a processor's cache."""
+        size = max(1, _BLOCK_SIZE // len(self.offsets))
+        for start in range(0, n, size):
+            yield slice(start, min(start + size, n))
+
+
+class BridgeTreeObjective(TreeObjective):
+    """b KL(psi || pi) + c (y - mu.pi)^2 of every row, as a gradient and a diagonal hessian in the margins.
+
+    With p = softmax(z) and m = mu.p, the gradient in the logits is b (p - psi) + 2 c (m - y) p (mu - m). The
+    hessian is that of the first term and the Gauss-Newton approximation of the second's, both diagonal:
+    b p (1 - p) + 2 c (p (mu - m))^2. Margins f with z = offsets + Phi f take the gradient Phi' g and
+    b (p.Phi^2 - (p.Phi)^2) + 2 c (dm / df)^2. The derivation is ours; tests check it against automatic
+    differentiation of :class:`~bridges_tabular.core.objective.BridgeObjective`.
 
     Parameters
     ----------
-    psi : array of shape (n, k)
-        Codes of the training targets.
-    directions : array of shape (k, d)
-        See :func:`split_directions`.
+    logits : ClassLogits
+    codes : array of shape (n, r)
+        Psi of the training targets, multiplied by the basis if there is one.
+    y : array of shape (n,)
+        Training targets, in the units of ``values``.
+    values : array of shape (k,)
+        The decoder's value mu of every class.
+    alignment_weight, regression_weight : float
+        The weights b and c.
     sample_weight : array of shape (n,), optional
+    directions : array of shape (k, d), optional
+        What the search for splits sees of the gradient instead of its r columns, which would make it r times as
+        slow as in plain regression; the leaves still get r values. See :func:`split_directions`.
     """
 
     def __init__(
         self,
-        psi: NDArray[np.float32],
-        directions: NDArray[np.float32],
+        logits: ClassLogits,
+        codes: Single,
+        y: Single,
+        values: Single,
+        *,
+        alignment_weight: float = 1.0,
+        regression_weight: float = 0.0,
         sample_weight: NDArray[np.float64] | None = None,
+        directions: Single | None = None,
     ) -> None:
-        self._psi = psi
-        self._directions = directions
+        self.logits = logits
+        self.codes = codes
+        self.values = values
+        self._y = y
+        self._alignment_weight = alignment_weight
+        self._regression_weight = regression_weight
         self._weight = None if sample_weight is None else sample_weight.astype(np.float32)[:, None]
+        self._directions = directions
 
-    def __call__(
-        self, iteration: int, y_pred: NDArray[np.float32], dtrain: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Gradient and diagonal hessian in the logits, both of shape (n, k)."""
-        grad = softmax(y_pred.reshape(self._psi.shape))
-        hess = grad * (1 - grad)
-        np.maximum(hess, _SMALLEST_HESSIAN, out=hess)
-        grad -= self._psi
+    def __call__(self, iteration: int, y_pred: Single, dtrain: Any) -> tuple[Single, Single]:
+        """Gradient and diagonal hessian in the margins, both of shape (n, r)."""
+        margins = y_pred.reshape(self.codes.shape)
+        grad, hess = np.empty_like(margins), np.empty_like(margins)
+        derivatives = self._full if self.logits.basis is None else self._reduced
+        for rows in self.logits.blocks(len(margins)):
+            derivatives(rows, margins[rows], grad[rows], hess[rows])
         if self._weight is not None:
             grad *= self._weight
             hess *= self._weight
         return grad, hess
 
-    def split_grad(
-        self, iteration: int, grad: NDArray[np.float32], hess: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def split_grad(self, iteration: int, grad: Single, hess: Single) -> tuple[Single, Single] | None:
         """Gradient and hessian along the directions, both of shape (n, d)."""
+        if self._directions is None:
+            return None
         return grad @ self._directions, hess @ self._directions**2
 
+    def _full(self, rows: slice, margins: Single, grad: Single, hess: Single) -> None:
+        p = self.logits.probabilities(margins)
+        np.subtract(p, self.codes[rows], out=grad)
+        np.multiply(p, 1 - p, out=hess)
+        if self._alignment_weight != 1:
+            grad *= self._alignment_weight
+            hess *= self._alignment_weight
+        if self._regression_weight:
+            mean = p @ self.values
+            p *= self.values - mean[:, None]
+            grad += (2 * self._regression_weight * (mean - self._y[rows]))[:, None] * p
+            p *= p
+            p *= 2 * self._regression_weight
+            hess += p
+        np.maximum(hess, _SMALLEST_HESSIAN, out=hess)
 
-def split_directions(values: NDArray[np.float64], masses: NDArray[np.float64], degree: int = 2) -> NDArray[np.float32]:
+    def _reduced(self, rows: slice, margins: Single, grad: Single, hess: Single) -> None:
+        moments = self.logits.unnormalised(margins) @ self._design()
+        moments[:, 1:] /= moments[:, :1]
+        r = margins.shape[1]
+        first, second = moments[:, 1 : 1 + r], moments[:, 1 + r : 1 + 2 * r]
+        np.subtract(first, self.codes[rows], out=grad)
+        np.subtract(second, first**2, out=hess)
+        if self._alignment_weight != 1:
+            grad *= self._alignment_weight
+            hess *= self._alignment_weight
+        if self._regression_weight:
+            mean = moments[:, -1:]
+            slope = moments[:, 1 + 2 * r : -1] - mean * first
+            grad += 2 * self._regression_weight * (mean - self._y[rows, None]) * slope
+            hess += 2 * self._regression_weight * slope**2
+        np.maximum(hess, _SMALLEST_REDUCED_HESSIAN, out=hess)
+
+    def _design(self) -> Single:
+        """What probabilities are multiplied by, to get all moments of a row at once."""
+        basis, values = self.logits.basis, self.values[:, None]
+        assert basis is not None
+        columns = [np.ones_like(values), basis, basis**2]
+        if self._regression_weight:
+            columns += [values * basis, values]
+        return np.concatenate(columns, axis=1)
+
+
+def split_directions(values: NDArray[np.float64], masses: NDArray[np.float64], degree: int = 1) -> Single:
     """Polynomials of the classes' values, orthonormal under the classes' masses.
 
     Degree 1 is the direction of the decoded mean, degree 2 that of the spread.
@@ -72,24 +187,28 @@ def split_directions(values: NDArray[np.float64], masses: NDArray[np.float64], d
         Decoded value of every class.
     masses : array of shape (k,)
         Positive; the share of the training rows in every class.
-    degree : int, default=2
+    degree : int, default=1
         At most k - 1 are used.
 
     Returns
     -------
     array of shape (k, min(degree, k - 1))
     """
-    degree = min(degree, len(values) - 1)
+    return _polynomials(values - values @ masses, masses, degree)
+
+
+def index_polynomials(k: int, rank: int) -> Single:
+    """Legendre polynomials of degree 1 to ``rank`` over the class index, orthonormal over the k classes.
+
+    Returns
+    -------
+    array of shape (k, min(rank, k - 1))
+    """
+    return _polynomials(np.linspace(-1, 1, k), np.full(k, 1.0), rank)
+
+
+def _polynomials(at: NDArray[np.float64], masses: NDArray[np.float64], degree: int) -> Single:
+    degree = min(degree, len(at) - 1)
     root = np.sqrt(masses)[:, None]
-    powers = np.vander(values - values @ masses, degree + 1, increasing=True)
-    orthonormal, _ = np.linalg.qr(powers * root)
+    orthonormal, _ = np.linalg.qr(np.polynomial.legendre.legvander(at / np.abs(at).max(), degree) * root)
     return np.ascontiguousarray(orthonormal[:, 1:] / root, dtype=np.float32)
-
-
-def softmax(logits: NDArray[Precision]) -> NDArray[Precision]:
-    """Probabilities of shape (n, k) from logits of the same shape, in their precision."""
-    # not torch.softmax: its threads and those of XGBoost, taking turns, slow each other down severalfold
-    probabilities: NDArray[Precision] = logits - logits.max(axis=1, keepdims=True)
-    np.exp(probabilities, out=probabilities)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return probabilities

@@ -15,6 +15,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from bridges_tabular._artifacts import new_artifact, read_arrays, read_state, write_arrays, write_state
 from bridges_tabular._frames import (
@@ -27,14 +28,22 @@ from bridges_tabular._frames import (
 )
 from bridges_tabular._regressor import BridgeRegressorMixin
 from bridges_tabular.boosting.features import FeatureMatrices
+from bridges_tabular.boosting.location import Sample
+from bridges_tabular.boosting.model import BoostedBridge, Stages
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
-from bridges_tabular.boosting.training import Rows, train
+from bridges_tabular.boosting.training import Rows
 from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import KERNELS
+from bridges_tabular.core.objective import BridgeObjective
 
-_BOOSTER_FILE = "booster.ubj"
+# bins on residuals: narrow codes, logits of low rank, small trees
+_RANK = 4
+_RESIDUAL_DEFAULTS = {"smoothing": 0.75, "max_depth": 4, "reg_lambda": 5.0}
+_DEFAULTS = {"smoothing": 1.5, "max_depth": 6, "reg_lambda": 1.0}
+# Newton steps by the diagonal of a hessian come out short where logits are coupled
+_BINS_SPEED = 2
 
 # xgb_params must not say twice what the regressor says itself; the value is what to set instead
 _OWN_PARAMS = {
@@ -64,63 +73,84 @@ def _has_distribution(self: XGBBridgeRegressor) -> bool:
 
 
 class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
-    """Regression with XGBoost, as classification over bins or by least squares.
+    """Regression with XGBoost over bins: the mean of boosted trees, and a full predictive distribution.
+
+    With ``location="cross_fitted"`` there are stages. First a *location*: a squared-error model of all training rows,
+    and four models that each leave a quarter of them out; half the first and half the mean of the four is the location
+    of a new row. Then the *bins*: they lie on what the out-of-fold location leaves of the training targets, and trees
+    learn from the features and the location which of them are likely. With ``location="none"`` the bins lie on the
+    target itself, the form of the paper (arXiv 2502.02996), and there is that stage alone.
 
     Parameters
     ----------
-    scheme : {"least_squares", "hard", "soft"}, default="hard"
-        "hard" classifies the bin of the target with ``multi:softprob``, one tree per bin and round. "soft"
-        learns codes that spread a target over neighbouring bins, with one tree of vector leaves per round.
-        "least_squares" is ``reg:squarederror``, the baseline, without a distribution.
+    scheme : {"least_squares", "hard", "soft", "pretrained", "end_to_end"}, default="end_to_end"
+        What is learned over the bins. "hard" classifies the bin of the target with ``multi:softprob``, one tree per
+        bin and round. The others learn codes that spread a target over neighbouring bins, with one tree of vector
+        leaves per round: fixed codes ("soft"), codes learned beforehand by auto-encoding ("pretrained"), or codes and
+        decoder that go on learning the full objective between rounds 8, 16, 32 and so on ("end_to_end").
+        "least_squares" is ``reg:squarederror``, the baseline, without bins.
+    location : {"cross_fitted", "none"}, default="cross_fitted"
+        What the bins are centred on.
     n_bins : int, default=32
         Number of bins k.
     placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
         Where the bins lie, see :class:`~bridges_tabular.core.bins.Bins`.
-    smoothing : float, default=1.5
-        Width of the soft scheme's kernel in local bin widths.
+    smoothing : float, optional
+        Width of the codes' kernel in local bin widths. Default: 0.75 on a cross-fitted location, else 1.5.
     kernel : {"tilted", "gaussian", "histogram", "two_hot"}, default="tilted"
         Of the soft scheme, see :class:`~bridges_tabular.core.encoders.SoftEncoder`.
-    n_estimators : int, default=1000
-        Number of boosting rounds; with early stopping, at most so many.
-    learning_rate : float, optional
-        Default: 0.1 for "least_squares", 0.3 over bins.
-    max_depth : int, default=6
-        0 is no limit.
+    autoencoding_weight, alignment_weight, regression_weight : float, default=10.0, 1.0, None
+        Weights of the objective's terms in the end-to-end scheme, see
+        :class:`~bridges_tabular.core.objective.BridgeObjective`. By default ``regression_weight`` is 0 on a
+        cross-fitted location, whose mean needs no help, else 5.
+    n_estimators : int, default=500
+        Most rounds of the location's first model; its fold models take half as many as that one kept, at twice the
+        rate. The trees over bins take at most half as many on a cross-fitted location, else as many.
+    learning_rate : float, default=0.1
+        Of the location's first model and of "least_squares"; twice that for fold models and over bins.
+    max_depth : int, optional
+        0 is no limit. Default: 6; 4 over bins on a cross-fitted location.
     subsample : float, default=0.8
         Share of the rows drawn for each tree.
     colsample_bytree : float, default=1.0
         Share of the features drawn for each tree.
-    reg_lambda, reg_alpha : float, default=1.0, 0.0
-        L2 and L1 penalties on the values of the leaves.
-    early_stopping_rounds : int or None, default=50
-        Stop after so many rounds without a better score on the validation rows; predict with those up to the
-        best. None trains all rounds and holds no rows out.
-    early_stopping_metric : {"rmse", "loss"}, default="rmse"
-        "rmse" is that of the decoded mean; "loss" is what the scheme trains on.
+    reg_lambda : float, optional
+        L2 penalty on the values of the leaves. Default: 1; 5 over bins on a cross-fitted location.
+    reg_alpha : float, default=0.0
+        L1 penalty on the values of the leaves.
+    early_stopping_rounds : int or None, default=30
+        Each stage stops after so many rounds without a better score on the validation rows; predict with those up to
+        the best. None trains all rounds and holds no rows out.
+    early_stopping_metric : {"rmse", "crps", "loss"}, optional
+        What the last stage watches: the error of the decoded mean, the CRPS of the masses on the bins' centres, or
+        what the scheme trains on. The location always watches the error of the mean. Default: "crps" over bins on a
+        cross-fitted location, else "rmse".
     validation_fraction : float, default=0.2
         Share of the rows held out for early stopping where ``fit`` is given no ``eval_set``.
     tree_method : {"auto", "hist", "approx", "exact"}, default="hist"
-        "soft" needs "hist", which is also what "auto" means.
+        Vector leaves need "hist", which is also what "auto" means.
     device : str, default="cpu"
         XGBoost's name of a device: "cpu", "cuda", "cuda:1".
     n_jobs : int, optional
-        Number of threads. Default: all.
+        Number of threads, shared by the fold models. Default: all.
     random_state : int, RandomState instance or None, default=0
     callbacks : list of xgboost.callback.TrainingCallback, optional
-        The validation rows are called "validation_0" in their log.
+        Called in the last stage. The validation rows are called "validation_0" in their log.
     verbosity : {0, 1, 2, 3}, default=1
         XGBoost's own: 0 silent, 1 warnings, 2 info, 3 debug.
     xgb_params : dict, optional
-        Further parameters of XGBoost under its own names, such as ``{"max_bin": 512}``.
+        Further parameters of XGBoost under its own names, such as ``{"max_bin": 512}``, for every stage. Mind that
+        "min_child_weight" of 1 or more silences trees with vector leaves, whose hessians are small.
 
     Attributes
     ----------
     best_iteration_ : int
-        The last round, counted from 0, that predictions use.
+        The last round of the last stage, counted from 0, that predictions use.
     best_score_ : float or None
         Early stopping's metric at that round; None without validation rows.
     evals_result_ : dict
-        The metric on the validation rows, round by round, as in XGBoost.
+        The metric on the validation rows, round by round: of the last stage under "validation_0", as in XGBoost, and
+        of the location's first model, on standardised targets, under "location".
     feature_importances_ : array of shape (n_features_in_,)
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,)
@@ -134,26 +164,30 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     --------
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
-    >>> model = XGBBridgeRegressor("soft", n_bins=16, n_jobs=1).fit(X, y)
+    >>> model = XGBBridgeRegressor(n_bins=16, n_jobs=1).fit(X, y)
     >>> model.predict_interval(X[:3], coverage=0.8).shape
     (3, 2)
     """
 
     _parameter_constraints: dict[str, Any] = {
-        "scheme": [StrOptions({"least_squares", "hard", "soft"})],
+        "scheme": [StrOptions({"least_squares", "hard", "soft", "pretrained", "end_to_end"})],
+        "location": [StrOptions({"cross_fitted", "none"})],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
         "placement": [StrOptions(set(PLACEMENTS))],
-        "smoothing": [Interval(Real, 0, None, closed="neither")],
+        "smoothing": [Interval(Real, 0, None, closed="neither"), None],
         "kernel": [StrOptions(set(KERNELS))],
+        "autoencoding_weight": [Interval(Real, 0, None, closed="left")],
+        "alignment_weight": [Interval(Real, 0, None, closed="left")],
+        "regression_weight": [Interval(Real, 0, None, closed="left"), None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
-        "max_depth": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "max_depth": [Interval(Integral, 0, None, closed="left"), None],
         "subsample": [Interval(Real, 0, 1, closed="right")],
         "colsample_bytree": [Interval(Real, 0, 1, closed="right")],
-        "reg_lambda": [Interval(Real, 0, None, closed="left")],
+        "reg_lambda": [Interval(Real, 0, None, closed="left"), None],
         "reg_alpha": [Interval(Real, 0, None, closed="left")],
         "early_stopping_rounds": [Interval(Integral, 1, None, closed="left"), None],
-        "early_stopping_metric": [StrOptions({"rmse", "loss"})],
+        "early_stopping_metric": [StrOptions({"rmse", "crps", "loss"}), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "tree_method": [StrOptions({"auto", "hist", "approx", "exact"})],
         "device": [str],
@@ -166,21 +200,25 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        scheme: Literal["least_squares", "hard", "soft"] = "hard",
+        scheme: Literal["least_squares", "hard", "soft", "pretrained", "end_to_end"] = "end_to_end",
         *,
+        location: Literal["cross_fitted", "none"] = "cross_fitted",
         n_bins: int = 32,
         placement: Literal["blend", "quantile", "uniform", "kmeans"] = "blend",
-        smoothing: float = 1.5,
+        smoothing: float | None = None,
         kernel: Literal["tilted", "gaussian", "histogram", "two_hot"] = "tilted",
-        n_estimators: int = 1000,
-        learning_rate: float | None = None,
-        max_depth: int = 6,
+        autoencoding_weight: float = 10.0,
+        alignment_weight: float = 1.0,
+        regression_weight: float | None = None,
+        n_estimators: int = 500,
+        learning_rate: float = 0.1,
+        max_depth: int | None = None,
         subsample: float = 0.8,
         colsample_bytree: float = 1.0,
-        reg_lambda: float = 1.0,
+        reg_lambda: float | None = None,
         reg_alpha: float = 0.0,
-        early_stopping_rounds: int | None = 50,
-        early_stopping_metric: Literal["rmse", "loss"] = "rmse",
+        early_stopping_rounds: int | None = 30,
+        early_stopping_metric: Literal["rmse", "crps", "loss"] | None = None,
         validation_fraction: float = 0.2,
         tree_method: Literal["auto", "hist", "approx", "exact"] = "hist",
         device: str = "cpu",
@@ -191,10 +229,14 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         xgb_params: dict[str, Any] | None = None,
     ) -> None:
         self.scheme = scheme
+        self.location = location
         self.n_bins = n_bins
         self.placement = placement
         self.smoothing = smoothing
         self.kernel = kernel
+        self.autoencoding_weight = autoencoding_weight
+        self.alignment_weight = alignment_weight
+        self.regression_weight = regression_weight
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.max_depth = max_depth
@@ -222,8 +264,12 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             In one line that names the parameter, its value and what would be valid.
         """
         super().check_params()
-        if self.scheme == "soft" and self.tree_method in ("approx", "exact"):
-            raise ValueError(f"scheme='soft' needs tree_method='hist', got {self.tree_method!r}")
+        if self.scheme not in ("least_squares", "hard") and self.tree_method in ("approx", "exact"):
+            raise ValueError(f"scheme={self.scheme!r} needs tree_method='hist', got {self.tree_method!r}")
+        if self.scheme == "least_squares" and self.early_stopping_metric == "crps":
+            raise ValueError("early_stopping_metric='crps' needs a scheme over bins, got scheme='least_squares'")
+        if self.scheme == "end_to_end" and not self.alignment_weight + (self.regression_weight or 0) > 0:
+            raise ValueError("alignment_weight and regression_weight are 0: the trees would have nothing to learn")
         own = _OWN_PARAMS | {name: name for name in self.get_params(deep=False)}
         for name in self.xgb_params or {}:
             if name in own:
@@ -258,19 +304,15 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             kept, held_out = split_validation(len(training.y), self.validation_fraction, random)
             training, validation = training.take(kept), training.take(held_out)
         self._encoder = TableEncoder().fit(training.X)
-        self._target = self._fit_target(training)
-        trained = train(
-            self._booster_params(random),
-            self._target,
-            self._features(),
-            training,
-            validation,
-            n_estimators=self.n_estimators,
-            metric=self.early_stopping_metric,
-            early_stopping_rounds=self.early_stopping_rounds,
-            callbacks=self.callbacks or [],
-        )
-        self._booster, self.best_iteration_, self.best_score_, self.evals_result_ = trained
+        # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
+        with threadpool_limits(1, user_api="blas"):
+            self._model = self._stages(random).fit(
+                self._features(),
+                lambda y, weight: self._fit_target(y, weight, random),
+                self._sample(training),
+                None if validation is None else self._sample(validation),
+                random,
+            )
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -284,8 +326,8 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         -------
         array of shape (n,), in the units of the target
         """
-        margins = self._margins(X)
-        return self._target.decode(margins)
+        values = self._values(X)
+        return self._model.predict(values)
 
     @available_if(_has_distribution)  # type: ignore[untyped-decorator]
     def predict_distribution(self, X: Any) -> BinnedDistribution:
@@ -299,24 +341,55 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         -------
         BinnedDistribution of n rows, in the units of the target
         """
-        margins = self._margins(X)
-        assert isinstance(self._target, BinnedTarget)
-        return self._target.distribution(margins)
+        values = self._values(X)
+        margins, location = self._model.evaluate(values)
+        target = self._model.target
+        assert isinstance(target, BinnedTarget)
+        codec = target.codec
+        distribution = BinnedDistribution(codec.bins.edges, target.probabilities(margins).astype(np.float64))
+        return distribution.affine(float(codec.scale), float(codec.mean) + location)
 
     def get_booster(self) -> xgb.Booster:
-        """Return the trained booster; its rounds end with the best one."""
+        """Return the booster of the last stage, over the bins unless the scheme is "least_squares".
+
+        Its rounds end with the best one. On a cross-fitted location its last feature is that location; the other
+        boosters come from :meth:`get_location_boosters`.
+        """
         check_is_fitted(self)
-        return self._booster
+        return self._model.booster
+
+    def get_location_boosters(self) -> list[xgb.Booster]:
+        """Return the location's boosters, on standardised targets: that of all rows, then the fold models."""
+        check_is_fitted(self)
+        return [] if self._model.location is None else self._model.location.boosters
 
     @property
     def feature_importances_(self) -> NDArray[np.float32]:
-        """Share of each feature in the mean gain of splits, of shape (p,); computed as XGBRegressor's."""
-        booster = self.get_booster()
-        gain = booster.get_score(importance_type="gain")
-        names = booster.feature_names or [f"f{j}" for j in range(self.n_features_in_)]
-        importances = np.array([gain.get(name, 0.0) for name in names], dtype=np.float32)
-        total = importances.sum()
-        return importances if total == 0 else importances / total
+        """Share of each feature in the mean gain of splits, of shape (p,); computed as XGBRegressor's.
+
+        On a cross-fitted location these are the importances for the location: those of its boosters, in the shares
+        they have in it.
+        """
+        check_is_fitted(self)
+        return self._model.importances(self.n_features_in_)
+
+    @property
+    def best_iteration_(self) -> int:
+        """The last round of the last stage, counted from 0, that predictions use."""
+        check_is_fitted(self)
+        return self._model.best_iteration
+
+    @property
+    def best_score_(self) -> float | None:
+        """Early stopping's metric at that round; None without validation rows."""
+        check_is_fitted(self)
+        return self._model.best_score
+
+    @property
+    def evals_result_(self) -> dict[str, dict[str, list[float]]]:
+        """The metric on the validation rows, round by round."""
+        check_is_fitted(self)
+        return self._model.evals_result
 
     def save(self, directory: str | Path) -> None:
         """Write the fitted model to a folder: UBJSON, safetensors and JSON.
@@ -332,17 +405,10 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         params = self.get_params(deep=False) | {"callbacks": None}
         if not isinstance(self.random_state, Integral):
             params["random_state"] = None
-        state = {
-            "params": params,
-            "features": self._encoder.to_dict(),
-            "best_iteration": self.best_iteration_,
-            "best_score": self.best_score_,
-            "evals_result": self.evals_result_,
-        }
         with new_artifact(directory) as folder:
-            self._booster.save_model(folder / _BOOSTER_FILE)
-            write_arrays(folder, self._target.arrays())
-            write_state(folder, self, state)
+            state = self._model.save(folder)
+            write_arrays(folder, self._model.target.arrays())
+            write_state(folder, self, {"params": params, "features": self._encoder.to_dict(), "model": state})
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -361,19 +427,13 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         model.n_features_in_ = model._encoder.n_features_in_
         if model._encoder.named:
             model.feature_names_in_ = np.array(model._encoder.feature_names_in_, dtype=object)
-        model._target = model._load_target(read_arrays(directory))
-        model.best_iteration_ = state["best_iteration"]
-        model.best_score_ = state["best_score"]
-        model.evals_result_ = state["evals_result"]
-        path = Path(directory) / _BOOSTER_FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: the saved model is incomplete")
-        model._booster = xgb.Booster({"nthread": model.n_jobs or 0, "device": model.device})
-        model._booster.load_model(path)
+        target = model._load_target(read_arrays(directory))
+        booster_params = {"nthread": model.n_jobs or 0, "device": model.device}
+        model._model = BoostedBridge.load(Path(directory), state["model"], model._features(), target, booster_params)
         return model
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_booster")
+        return hasattr(self, "_model")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -386,32 +446,76 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         check_consistent_length(frame, target)
         return Rows(frame, target, check_sample_weight(sample_weight, len(target)))
 
-    def _fit_target(self, rows: Rows) -> BoostingTarget:
+    def _sample(self, rows: Rows) -> Sample:
+        return Sample(self._features().values(rows.X), rows.y, rows.weight)
+
+    def _values(self, X: Any) -> NDArray[np.float32]:
+        check_is_fitted(self)
+        return self._features().values(check_table(self, X, reset=False))
+
+    def _features(self) -> FeatureMatrices:
+        return FeatureMatrices(
+            self._encoder,
+            # the other tree methods read no histograms
+            histograms=self.tree_method in ("hist", "auto"),
+            max_bin=(self.xgb_params or {}).get("max_bin"),
+            n_jobs=self.n_jobs,
+        )
+
+    def _on_residuals(self) -> bool:
+        return self.scheme != "least_squares" and self.location == "cross_fitted"
+
+    def _fit_target(
+        self, y: NDArray[np.float64], sample_weight: NDArray[np.float64] | None, random: np.random.RandomState
+    ) -> BoostingTarget:
         if self.scheme == "least_squares":
             return PointTarget()
-        return BinnedTarget.fit(self._codec(), rows.y, rows.weight)
+        rank = _RANK if self._on_residuals() else None
+        return BinnedTarget.fit(self._codec(), y, sample_weight, rank=rank, weights=self._weights(), random=random)
 
     def _load_target(self, arrays: dict[str, NDArray[Any]]) -> BoostingTarget:
         if self.scheme == "least_squares":
             return PointTarget()
-        return BinnedTarget.from_arrays(self._codec(), arrays)
+        return BinnedTarget.from_arrays(self._codec(), arrays, self._weights())
 
     def _codec(self) -> TargetCodec:
         assert self.scheme != "least_squares"
-        return TargetCodec(self.scheme, self.n_bins, self.placement, self.kernel, self.smoothing)
+        smoothing = self._defaults()["smoothing"] if self.smoothing is None else self.smoothing
+        return TargetCodec(self.scheme, self.n_bins, self.placement, self.kernel, smoothing)
 
-    def _features(self) -> FeatureMatrices:
-        return FeatureMatrices(self._encoder, self._target.native_categories, self.n_jobs)
+    def _weights(self) -> BridgeObjective:
+        if self.scheme != "end_to_end":
+            return BridgeObjective(0.0, 1.0, 0.0)
+        regression_weight = self.regression_weight
+        if regression_weight is None:
+            regression_weight = 0.0 if self._on_residuals() else 5.0
+        return BridgeObjective(self.autoencoding_weight, self.alignment_weight, regression_weight)
 
-    def _booster_params(self, random: np.random.RandomState) -> dict[str, Any]:
+    def _defaults(self) -> dict[str, float]:
+        return _RESIDUAL_DEFAULTS if self._on_residuals() else _DEFAULTS
+
+    def _stages(self, random: np.random.RandomState) -> Stages:
         seed = self.random_state if isinstance(self.random_state, Integral) else random.randint(2**31 - 1)
-        rate = self._target.default_learning_rate if self.learning_rate is None else self.learning_rate
+        on_residuals, over_bins = self._on_residuals(), self.scheme != "least_squares"
+        speed = _BINS_SPEED if over_bins else 1
+        metric = self.early_stopping_metric or ("crps" if on_residuals else "rmse")
+        return Stages(
+            location_params=self._booster_params(_DEFAULTS, self.learning_rate, seed) if on_residuals else None,
+            location_rounds=self.n_estimators,
+            params=self._booster_params(self._defaults(), self.learning_rate * speed, seed),
+            rounds=max(1, self.n_estimators // speed) if on_residuals else self.n_estimators,
+            metric=metric,
+            early_stopping_rounds=self.early_stopping_rounds,
+            callbacks=self.callbacks or [],
+        )
+
+    def _booster_params(self, defaults: dict[str, float], learning_rate: float, seed: int) -> dict[str, Any]:
         return {
-            "learning_rate": rate,
-            "max_depth": self.max_depth,
+            "learning_rate": learning_rate,
+            "max_depth": int(defaults["max_depth"]) if self.max_depth is None else self.max_depth,
             "subsample": self.subsample,
             "colsample_bytree": self.colsample_bytree,
-            "reg_lambda": self.reg_lambda,
+            "reg_lambda": defaults["reg_lambda"] if self.reg_lambda is None else self.reg_lambda,
             "reg_alpha": self.reg_alpha,
             "tree_method": self.tree_method,
             "device": self.device,
@@ -420,9 +524,3 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             "verbosity": self.verbosity,
             **(self.xgb_params or {}),
         }
-
-    def _margins(self, X: Any) -> NDArray[np.float32]:
-        check_is_fitted(self)
-        matrix = self._features().plain(check_table(self, X, reset=False))
-        margins: NDArray[np.float32] = self._booster.predict(matrix, output_margin=True)
-        return margins

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bridges_tabular.boosting.objective import SoftTargetObjective, softmax, split_directions
+from bridges_tabular.boosting.codes import CodecRefit, EndToEndObjective, project_codes
+from bridges_tabular.boosting.objective import BridgeTreeObjective, ClassLogits, index_polynomials, split_directions
 from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.core.distribution import BinnedDistribution
+from bridges_tabular.core.objective import BridgeObjective
 
 Floats = NDArray[np.float64]
-Margins = NDArray[np.float32]
+Single = NDArray[np.float32]
 Metric = Callable[[Any, Any], tuple[str, float]]
 
 # a class without training rows starts this unlikely, rather than impossible
 _SMALLEST_MASS = 1e-6
+_OWN_METRIC = {"disable_default_eval_metric": True}
 
 
 class BoostingTarget(ABC):
@@ -29,11 +31,9 @@ class BoostingTarget(ABC):
     ----------
     native_categories : bool
         Whether the booster splits on categories themselves; vector leaves cannot.
-    default_learning_rate : float
     """
 
     native_categories: bool = True
-    default_learning_rate: float = 0.1
 
     @abstractmethod
     def booster_params(self) -> dict[str, Any]:
@@ -43,20 +43,24 @@ class BoostingTarget(ABC):
     def labels(self, y: Floats) -> NDArray[Any]:
         """What stands for targets of shape (n,) in the DMatrix, of shape (n,)."""
 
-    def objective(self, y: Floats, sample_weight: Floats | None) -> SoftTargetObjective | None:
+    def objective(self, y: Floats, sample_weight: Floats | None) -> BridgeTreeObjective | None:
         """Return the objective for training targets of shape (n,); None for the one XGBoost has itself."""
         return None
 
     def metric(self, y: Floats, sample_weight: Floats | None, name: str) -> Metric | None:
-        """Return the metric "rmse" or "loss" for validation targets of shape (n,); None for XGBoost's own."""
+        """Return the metric "rmse", "crps" or "loss" for validation targets of shape (n,); None for XGBoost's own."""
         return None
+
+    def finish(self, best_iteration: int) -> None:
+        """Settle on what belongs to the best round, counted from 0."""
+        return
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State as named arrays."""
         return {}
 
     @abstractmethod
-    def decode(self, margins: Margins) -> Floats:
+    def decode(self, margins: Single) -> Floats:
         """Predicted targets of shape (n,) from the booster's margins."""
 
 
@@ -71,13 +75,13 @@ class PointTarget(BoostingTarget):
         """Targets of shape (n,) as they are."""
         return y
 
-    def decode(self, margins: Margins) -> Floats:
+    def decode(self, margins: Single) -> Floats:
         """Predicted targets of shape (n,) from margins of the same shape."""
         return margins.astype(np.float64)
 
 
 class BinnedTarget(BoostingTarget):
-    """Classes over the bins of a fitted codec; margins are the logits of their distribution.
+    """Classes over the bins of a fitted codec, on the target itself or on what a location leaves of it.
 
     Boosting starts from the marginal distribution of the training rows, on which it would spend its first
     dozens of rounds otherwise.
@@ -85,103 +89,178 @@ class BinnedTarget(BoostingTarget):
     Parameters
     ----------
     codec : TargetCodec
-        Fitted, with the scheme "hard" (``multi:softprob``: a tree per class and round) or "soft" (trees with
-        vector leaves under :class:`~bridges_tabular.boosting.objective.SoftTargetObjective`).
-    masses : array of shape (k,)
-        Mean code of the training targets.
+        Fitted. The scheme "hard" is ``multi:softprob``, a tree per class and round; the others have trees with
+        vector leaves under :class:`~bridges_tabular.boosting.objective.BridgeTreeObjective`.
+    logits : ClassLogits
+        For "hard" the offsets are the booster's own.
+    weights : BridgeObjective
+        Weights of the terms.
+    random : RandomState, optional
+        Draws what the end-to-end scheme draws; needed for training alone.
     """
 
-    # logits are coupled: Newton steps by the diagonal of their hessian come out short
-    default_learning_rate = 0.3
-
-    def __init__(self, codec: TargetCodec, masses: Floats) -> None:
+    def __init__(
+        self,
+        codec: TargetCodec,
+        logits: ClassLogits,
+        weights: BridgeObjective,
+        random: np.random.RandomState | None = None,
+    ) -> None:
         self.codec = codec.requires_grad_(False)
-        self.masses = masses
+        self.logits = logits
         self.native_categories = codec.scheme == "hard"
+        self._weights = weights
+        self._random = random
+        self._refit: CodecRefit | None = None
 
     @classmethod
-    def fit(cls, codec: TargetCodec, y: Floats, sample_weight: Floats | None) -> Self:
-        """Fit a codec to training targets of shape (n,): its bins and its decoder."""
-        target = cls(codec.fit(y, sample_weight), np.empty(0))
-        masses = np.average(target._codes(y), axis=0, weights=sample_weight).astype(np.float64)
-        masses = np.maximum(masses, _SMALLEST_MASS)
-        target.masses = masses / masses.sum()
-        return target
+    def fit(
+        cls,
+        codec: TargetCodec,
+        y: Floats,
+        sample_weight: Floats | None,
+        *,
+        rank: int | None,
+        weights: BridgeObjective,
+        random: np.random.RandomState,
+    ) -> Self:
+        """Fit a codec to training targets of shape (n,): its bins and its decoder.
+
+        ``rank`` is that of the logits over the classes, None for one margin a class.
+        """
+        codec = codec.fit(y, sample_weight).requires_grad_(False)
+        unfitted = ClassLogits(np.zeros(codec.bins.n_bins, dtype=np.float32), None)
+        codes = project_codes(codec, unfitted, y)
+        masses = np.maximum(np.average(codes.astype(np.float64), axis=0, weights=sample_weight), _SMALLEST_MASS)
+        offsets = np.log(masses / masses.sum()).astype(np.float32)
+        basis = None if rank is None or codec.scheme == "hard" else index_polynomials(len(masses), rank)
+        return cls(codec, ClassLogits(offsets, basis), weights, random)
 
     @classmethod
-    def from_arrays(cls, codec: TargetCodec, arrays: dict[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, codec: TargetCodec, arrays: dict[str, NDArray[Any]], weights: BridgeObjective) -> Self:
         """Rebuild from :meth:`arrays` and an unfitted codec with the parameters of the fitted one."""
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        masses = state.pop("masses").numpy()
-        codec.load_state_dict(state)
-        return cls(codec, masses)
+        arrays = dict(arrays)
+        logits = ClassLogits(arrays.pop("logits.offsets"), arrays.pop("logits.basis", None))
+        codec.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        return cls(codec, logits, weights)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State as named arrays."""
-        return {name: tensor.numpy() for name, tensor in self.codec.state_dict().items()} | {"masses": self.masses}
+        state = {name: tensor.numpy() for name, tensor in self.codec.state_dict().items()}
+        state["logits.offsets"] = self.logits.offsets
+        if self.logits.basis is not None:
+            state["logits.basis"] = self.logits.basis
+        return state
 
     def booster_params(self) -> dict[str, Any]:
         """Parameters of ``xgboost.train`` that belong to this target."""
-        params: dict[str, Any] = {
-            "base_score": np.log(self.masses).tolist(),
-            "disable_default_eval_metric": True,
-        }
         if self.codec.scheme == "hard":
-            return params | {"objective": "multi:softprob", "num_class": len(self.masses)}
-        return params | {
-            # names the booster's output alone: gradients come from SoftTargetObjective
+            k = len(self.logits.offsets)
+            offsets = self.logits.offsets.tolist()
+            return {"objective": "multi:softprob", "num_class": k, "base_score": offsets} | _OWN_METRIC
+        return {
+            # names the booster's output alone: gradients come from BridgeTreeObjective
             "objective": "reg:squarederror",
-            "num_target": len(self.masses),
+            "num_target": self.logits.n_margins,
+            "base_score": 0.0,
             "multi_strategy": "multi_output_tree",
-            # hessians p (1 - p) of k classes are tiny: XGBoost's default of 1 would silence whole trees
+            # hessians of k classes are tiny: XGBoost's default of 1 would silence whole trees
             "min_child_weight": 0,
-        }
+        } | _OWN_METRIC
 
     def labels(self, y: Floats) -> NDArray[np.int64]:
         """Bin of each target, of shape (n,)."""
-        return self.codec.bins.assign((y - float(self.codec.mean)) / float(self.codec.scale))
+        return self.codec.bins.assign(self._standardise(y))
 
-    def objective(self, y: Floats, sample_weight: Floats | None) -> SoftTargetObjective | None:
+    def objective(self, y: Floats, sample_weight: Floats | None) -> BridgeTreeObjective | None:
         """Return the objective for training targets of shape (n,); None for the one XGBoost has itself."""
         if self.codec.scheme == "hard":
             return None
-        directions = split_directions(self._values(), self.masses)
-        return SoftTargetObjective(self._codes(y), directions, sample_weight)
+        settings: dict[str, Any] = {
+            "alignment_weight": self._weights.alignment_weight,
+            "regression_weight": self._weights.regression_weight,
+            "sample_weight": sample_weight,
+        }
+        if self.logits.basis is None:
+            masses = np.exp(self.logits.offsets.astype(np.float64))
+            settings["directions"] = split_directions(self._values().astype(np.float64), masses)
+        if self.codec.scheme == "end_to_end":
+            assert self._random is not None
+            self._refit = CodecRefit(self.codec, self._weights, y, sample_weight, self._random)
+            return EndToEndObjective(self._refit, self.codec, self.logits, y, **settings)
+        codes, standard = project_codes(self.codec, self.logits, y), self._standardise(y).astype(np.float32)
+        return BridgeTreeObjective(self.logits, codes, standard, self._values(), **settings)
 
     def metric(self, y: Floats, sample_weight: Floats | None, name: str) -> Metric:
         """Return the metric for validation targets of shape (n,).
 
-        "rmse" is that of the decoded mean in the target's units, "loss" the cross entropy to the codes.
+        "rmse" is that of the decoded mean and "crps" that of pi as masses on the centres of the bins, both in the
+        target's units; "loss" is the alignment and the regression term, in the objective's.
         """
-        codes = self._codes(y) if name == "loss" else None
+        standard = self._standardise(y).astype(np.float32)
+        scores = {"rmse": self._squared_errors, "crps": self._crps, "loss": self._losses}[name]
+        unit = 1.0 if name == "loss" else float(self.codec.scale)
 
         def evaluate(predictions: Any, _: Any) -> tuple[str, float]:
-            p = predictions.reshape(len(y), -1)
             # XGBoost hands over probabilities under its own objective and margins under ours
-            p = p if self.codec.scheme == "hard" else softmax(p)
-            if codes is None:
-                errors = (self._decode(p) - y) ** 2
-                return "rmse", float(np.sqrt(np.average(errors, weights=sample_weight)))
-            losses = -(codes * np.log(np.maximum(p, np.finfo(np.float32).tiny))).sum(axis=1)
-            return "loss", float(np.average(losses, weights=sample_weight))
+            given = predictions.reshape(len(y), -1)
+            total = np.empty(len(y))
+            for rows in self.logits.blocks(len(y)):
+                p = given[rows] if self.codec.scheme == "hard" else self.logits.probabilities(given[rows])
+                total[rows] = scores(p, standard[rows])
+            mean = float(np.average(total, weights=sample_weight))
+            return name, unit * (np.sqrt(mean) if name == "rmse" else mean)
 
         return evaluate
 
-    def decode(self, margins: Margins) -> Floats:
-        """Predicted targets of shape (n,) from logits of shape (n, k)."""
-        return self._decode(softmax(margins.astype(np.float64)))
+    def finish(self, best_iteration: int) -> None:
+        """Settle on the encoder and the decoder of the best round, counted from 0."""
+        if self._refit is not None:
+            self._refit.rewind(best_iteration)
+            self._refit = None
 
-    def distribution(self, margins: Margins) -> BinnedDistribution:
-        """Predictive distributions over the bins, in the target's units, from logits of shape (n, k)."""
-        edges = self.codec.bins.edges * float(self.codec.scale) + float(self.codec.mean)
-        return BinnedDistribution(edges, softmax(margins.astype(np.float64)))
-
-    def _values(self) -> Floats:
-        return self.codec.decoder.values.double().numpy()
-
-    def _codes(self, y: Floats) -> NDArray[np.float32]:
-        return self.codec.encode(self.codec.standardise(torch.from_numpy(y))).exp().numpy()
-
-    def _decode(self, p: NDArray[Any]) -> Floats:
-        decoded: Floats = p @ self._values() * float(self.codec.scale) + float(self.codec.mean)
+    def decode(self, margins: Single) -> Floats:
+        """Predicted targets of shape (n,) from margins of shape (n, r)."""
+        decoded: Floats = self.probabilities(margins).astype(np.float64) @ self.values
         return decoded
+
+    def probabilities(self, margins: Single) -> Single:
+        """Pi of shape (n, k) from margins of shape (n, r)."""
+        if self.codec.scheme == "hard":
+            return ClassLogits(np.zeros_like(self.logits.offsets), None).probabilities(margins)
+        return self.logits.probabilities(margins)
+
+    @property
+    def values(self) -> Floats:
+        """The decoder's value of every class in the target's units, of shape (k,)."""
+        return self._values().astype(np.float64) * float(self.codec.scale) + float(self.codec.mean)
+
+    def _values(self) -> Single:
+        values: Single = self.codec.decoder.values.numpy()
+        return values
+
+    def _standardise(self, y: Floats) -> Floats:
+        return (y - float(self.codec.mean)) / float(self.codec.scale)
+
+    def _squared_errors(self, p: Single, y: Single) -> Single:
+        errors: Single = np.square(p @ self._values() - y)
+        return errors
+
+    def _losses(self, p: Single, y: Single) -> Single:
+        log_psi = self.codec.encode(torch.from_numpy(y)).numpy()
+        log_p = np.log(np.maximum(p, np.finfo(np.float32).tiny))
+        alignment = (np.exp(log_psi) * (log_psi - log_p)).sum(axis=1)
+        loss: Single = self._weights.alignment_weight * alignment
+        loss += self._weights.regression_weight * self._squared_errors(p, y)
+        return loss
+
+    def _crps(self, p: Single, y: Single) -> Single:
+        """Sum over the gaps between centres of the integral of (F - 1[y <= x])^2, and the distance outside them."""
+        centers = self.codec.bins.centers.astype(np.float32)
+        reached = p[:, :-1] @ np.triu(np.ones((len(centers) - 1,) * 2, dtype=np.float32))
+        gaps = np.diff(centers)
+        beyond = np.clip(centers[1:] - y[:, None], 0, gaps)
+        outside = np.maximum(centers[0] - y, 0) + np.maximum(y - centers[-1], 0)
+        inside: Single = reached**2 @ gaps + (beyond * (1 - 2 * reached)).sum(axis=1)
+        inside += outside
+        return inside

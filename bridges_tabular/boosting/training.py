@@ -1,4 +1,4 @@
-"""One run of XGBoost: matrices, rounds, early stopping."""
+"""Runs of XGBoost: rounds, early stopping, progress."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import numpy as np
 import pandas as pd
 import xgboost as xgb
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from xgboost.callback import TrainingCallback
 
 from bridges_tabular._frames import check_sample_weight
 from bridges_tabular._progress import report
-from bridges_tabular.boosting.features import FeatureMatrices
-from bridges_tabular.boosting.targets import BoostingTarget
 
 
 class Rows(NamedTuple):
@@ -40,80 +37,77 @@ class Training(NamedTuple):
     booster: xgb.Booster
     best_iteration: int
     best_score: float | None
-    evals_result: dict[str, dict[str, list[float]]]
+    log: dict[str, list[float]]
 
 
-def train(
+def boost(
     params: dict[str, Any],
-    target: BoostingTarget,
-    features: FeatureMatrices,
-    training: Rows,
-    validation: Rows | None,
-    *,
+    training: xgb.DMatrix,
+    validation: xgb.DMatrix | None,
     n_estimators: int,
-    metric: str,
-    early_stopping_rounds: int | None,
-    callbacks: Sequence[TrainingCallback],
+    *,
+    objective: Any = None,
+    metric: Any = None,
+    early_stopping_rounds: int | None = None,
+    callbacks: Sequence[TrainingCallback] = (),
 ) -> Training:
     """Boost, and keep the rounds up to the best one on the validation rows.
 
     Parameters
     ----------
     params : dict
-        Parameters of ``xgboost.train``, which win over those of the target.
-    target : BoostingTarget
-    features : FeatureMatrices
-    training, validation : Rows
+        Parameters of ``xgboost.train``.
+    training, validation : DMatrix
         Without validation rows all rounds are kept.
     n_estimators, early_stopping_rounds, callbacks
         As in XGBRegressor.
-    metric : {"rmse", "loss"}
-        Watched on the validation rows.
+    objective, metric : optional
+        In place of those that ``params`` names.
     """
-    # the other tree methods read no histograms
-    histograms = params["tree_method"] in ("hist", "auto")
-    limit = {"max_bin": params["max_bin"]} if histograms and "max_bin" in params else {}
-    build = features.quantised if histograms else features.plain
-    matrix = build(training.X, label=target.labels(training.y), weight=training.weight, **limit)
-    evals: list[tuple[xgb.DMatrix, str]] = []
-    custom_metric = None
-    if validation is not None:
-        reference = {"ref": matrix} if histograms else {}
-        labels = target.labels(validation.y)
-        held_out = build(validation.X, label=labels, weight=validation.weight, **limit, **reference)
-        evals = [(held_out, "validation_0")]
-        custom_metric = target.metric(validation.y, validation.weight, metric)
     evals_result: dict[str, dict[str, list[float]]] = {}
-    # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
-    with threadpool_limits(1, user_api="blas"):
-        booster = xgb.train(
-            target.booster_params() | params,
-            matrix,
-            n_estimators,
-            evals=evals,
-            obj=target.objective(training.y, training.weight),
-            custom_metric=custom_metric,
-            early_stopping_rounds=early_stopping_rounds,
-            evals_result=evals_result,
-            verbose_eval=False,
-            callbacks=[_ReportProgress(n_estimators), *callbacks],
-        )
+    booster = xgb.train(
+        params,
+        training,
+        n_estimators,
+        evals=[] if validation is None else [(validation, "validation_0")],
+        obj=objective,
+        custom_metric=metric,
+        early_stopping_rounds=None if validation is None else early_stopping_rounds,
+        evals_result=evals_result,
+        verbose_eval=False,
+        callbacks=list(callbacks),
+    )
     # set by early stopping, ours or that of a user's callback
     best_iteration = int(getattr(booster, "best_iteration", booster.num_boosted_rounds() - 1))
     best_score = getattr(booster, "best_score", None)
     return Training(
-        booster[: best_iteration + 1],
+        booster if best_iteration + 1 == booster.num_boosted_rounds() else booster[: best_iteration + 1],
         best_iteration,
         None if best_score is None else float(best_score),
-        evals_result,
+        evals_result.get("validation_0", {}),
     )
 
 
-class _ReportProgress(TrainingCallback):
-    def __init__(self, total: int) -> None:
+class ReportProgress(TrainingCallback):
+    """Tells whoever listens of every round.
+
+    Parameters
+    ----------
+    done : int
+        Rounds of earlier stages.
+    total : int
+        Most rounds of all stages.
+    scored : bool
+        Whether to report the score of the validation rows: those of different stages do not compare.
+    """
+
+    def __init__(self, done: int, total: int, *, scored: bool) -> None:
+        self._done = done
         self._total = total
+        self._scored = scored
 
     def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
+        """Report the round; never stops by itself."""
         scores = [values[-1] for metrics in evals_log.values() for values in metrics.values()]
-        report(epoch + 1, self._total, scores[-1] if scores else None)
+        report(self._done + epoch + 1, self._total, scores[-1] if scores and self._scored else None)
         return False

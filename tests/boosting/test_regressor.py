@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from bridges_tabular import XGBBridgeRegressor
 from bridges_tabular._progress import listen
 
-SCHEMES = ("least_squares", "hard", "soft")
+SCHEMES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
 
 Homes = tuple[pd.DataFrame, pd.Series]
 SMALL: dict[str, Any] = {"n_bins": 8, "n_estimators": 30, "n_jobs": 1}
@@ -101,7 +101,7 @@ def test_whole_weights_count_like_repeated_rows(scheme: str, homes: Homes) -> No
     weight = np.random.default_rng(1).integers(1, 4, len(y))
     eval_set = (X[:50], y[:50])
     # one bin a value: the quantile sketch then cannot tell weights from repetitions
-    params = {"n_bins": 6, "n_estimators": 5, "subsample": 1.0, "n_jobs": 1, "placement": "uniform"}
+    params = {"n_bins": 6, "n_estimators": 5, "subsample": 1.0, "n_jobs": 1, "placement": "uniform", "location": "none"}
     params |= {"xgb_params": {"max_bin": 1024, "min_child_weight": 0}}
     weighted = XGBBridgeRegressor(scheme, **params).fit(X, y, sample_weight=weight, eval_set=eval_set)
     repeated = XGBBridgeRegressor(scheme, **params).fit(
@@ -126,7 +126,7 @@ def test_early_stopping_keeps_the_best_round(scheme: str, metric: str, homes: Ho
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_early_stopping_watches_the_rmse_of_the_prediction(scheme: str, homes: Homes) -> None:
     X, y = homes
-    model = XGBBridgeRegressor(scheme, early_stopping_metric="rmse", **SMALL)
+    model = XGBBridgeRegressor(scheme, location="none", early_stopping_metric="rmse", **SMALL)
     model.fit(X[:200], y[:200], eval_set=(X[200:], y[200:]))
     errors = model.predict(X[200:]) - y[200:]
     assert model.best_score_ == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
@@ -153,7 +153,7 @@ def test_user_callbacks_and_progress_hear_of_every_round(homes: Homes) -> None:
 
     heard: list[tuple[int, int, float | None]] = []
     with listen(lambda *step: heard.append(step)):
-        XGBBridgeRegressor("soft", callbacks=[Count()], **SMALL).fit(X, y)
+        XGBBridgeRegressor("soft", location="none", callbacks=[Count()], **SMALL).fit(X, y)
     assert rounds == list(range(30))
     assert [step[0] for step in heard] == list(range(1, 31))
     assert all(step[1] == 30 and isinstance(step[2], float) for step in heard)

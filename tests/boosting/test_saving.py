@@ -13,7 +13,7 @@ import pytest
 import bridges_tabular
 from bridges_tabular import XGBBridgeRegressor
 
-SCHEMES = ("least_squares", "hard", "soft")
+SCHEMES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
 
 Homes = tuple[pd.DataFrame, pd.Series]
 

@@ -1,0 +1,433 @@
+"""Accuracy and time of XGBBridgeRegressor against XGBoost and its probabilistic relatives, in one run.
+
+    BRIDGES_TABULAR_DATA=... OMP_WAIT_POLICY=passive python benchmarks/boosting.py [--seeds 3] [--tables concrete pol]
+
+At most 10,000 rows of each table, split 64/16/20 into training, validation and test rows; all models see the same
+rows, at their documented defaults, with two threads. Rows of ``benchmarks/results/boosting.csv`` that are already there
+are not run again; ``--report`` only prints what they say. Needs ngboost, xgboost-distribution, ordboost and
+quantile-forest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+import yaml
+from numpy.typing import NDArray
+from scipy import stats
+
+from bridges_tabular import BinnedDistribution, XGBBridgeRegressor
+from bridges_tabular.core import scores
+
+Array = NDArray[np.float64]
+Forecast = tuple[Array, BinnedDistribution | None]
+
+TABLES = [
+    "concrete",
+    "abalone",
+    "power",
+    "california",
+    "kin8nm",
+    "bike_hour",
+    "cpu_act",
+    "elevators",
+    "protein",
+    "diamonds",
+    "energy",
+    "pol",
+]
+SOFTPROB_TABLES = ("concrete", "kin8nm", "california")
+LEVELS = np.arange(1, 20) / 20
+MAX_ROWS = 10_000
+THREADS = 2
+RESULTS = Path(__file__).parent / "results" / "boosting.csv"
+COLUMNS = [
+    "table",
+    "seed",
+    "model",
+    "rows",
+    "rmse",
+    "crps",
+    "coverage_90",
+    "fit_seconds",
+    "cpu_seconds",
+    "predict_seconds",
+    "rounds",
+]
+
+
+class Part(NamedTuple):
+    """Rows with categories as pandas has them, and as ordered codes."""
+
+    X: pd.DataFrame
+    codes: Array
+    y: Array
+
+
+class Split(NamedTuple):
+    """The rows of one run."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+
+class Outcome(NamedTuple):
+    """A fitted model: how it predicts, and how many rounds it trained."""
+
+    predict: Callable[[Part], Forecast]
+    rounds: int
+
+
+def load(data: Path, name: str, seed: int) -> Split:
+    """Read a table and split it."""
+    entry = yaml.safe_load((data / "datasets.yaml").read_text())[name]
+    frame = pd.read_csv(data / entry["file"])
+    order = np.random.default_rng(seed).permutation(len(frame))[:MAX_ROWS]
+    frame = frame.iloc[order].reset_index(drop=True)
+    y = frame.pop(entry["target"]).to_numpy(dtype=np.float64)
+    for column in entry["categorical"]:
+        frame[column] = frame[column].astype("category")
+    codes = frame.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c).to_numpy(np.float64)
+    n_train, n_fit = round(0.64 * len(y)), round(0.8 * len(y))
+    cuts = slice(0, n_train), slice(n_train, n_fit), slice(n_fit, None)
+    return Split(*(Part(frame.iloc[rows], codes[rows], y[rows]) for rows in cuts))
+
+
+def bridge(seed: int, **params: Any) -> Callable[[Split], Outcome]:
+    def fit(split: Split) -> Outcome:
+        model = XGBBridgeRegressor(n_jobs=THREADS, random_state=seed, **params)
+        model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
+        rounds = sum(
+            len(next(iter(log.values()))) if name == "validation_0" else len(log["rmse"])
+            for name, log in model.evals_result_.items()
+        )
+        return Outcome(lambda part: (model.predict(part.X), model.predict_distribution(part.X)), rounds)
+
+    return fit
+
+
+def softprob(seed: int) -> Callable[[Split], Outcome]:
+    """Bins on the target by ``multi:softprob``, for as many rounds as the default model trained."""
+
+    def fit(split: Split) -> Outcome:
+        rounds = bridge(seed)(split).rounds
+        start = time.perf_counter(), time.process_time()
+        outcome = bridge(
+            seed, scheme="hard", location="none", calibration="none", n_estimators=rounds, early_stopping_rounds=rounds
+        )(split)
+        fit.clock = start  # type: ignore[attr-defined]
+        return outcome
+
+    return fit
+
+
+def xgb_regressor(seed: int, **params: Any) -> xgb.XGBRegressor:
+    defaults = {"n_estimators": 2000, "early_stopping_rounds": 50, "learning_rate": 0.05}
+    return xgb.XGBRegressor(
+        **(defaults | params), enable_categorical=True, tree_method="hist", n_jobs=THREADS, random_state=seed
+    )
+
+
+def fit_xgb(model: Any, split: Split) -> int:
+    model.fit(split.train.X, split.train.y, eval_set=[(split.validation.X, split.validation.y)], verbose=False)
+    return int(model.get_booster().num_boosted_rounds())
+
+
+def point(seed: int, **params: Any) -> Callable[[Split], Outcome]:
+    """XGBRegressor, with the residuals of the validation rows as its distribution."""
+
+    def fit(split: Split) -> Outcome:
+        model = xgb_regressor(seed, **params)
+        rounds = fit_xgb(model, split)
+        residuals = split.validation.y - model.predict(split.validation.X)
+        atoms = np.quantile(residuals, (np.arange(200) + 0.5) / 200)
+
+        def predict(part: Part) -> Forecast:
+            mean = model.predict(part.X).astype(np.float64)
+            return mean, _atoms(atoms, np.full((len(mean), 200), 1 / 200)).affine(1.0, mean)
+
+        return Outcome(predict, rounds)
+
+    return fit
+
+
+def quantiles(seed: int) -> Callable[[Split], Outcome]:
+    def fit(split: Split) -> Outcome:
+        model = xgb_regressor(seed, objective="reg:quantileerror", quantile_alpha=LEVELS)
+        rounds = fit_xgb(model, split)
+        return Outcome(lambda part: _from_quantiles(model.predict(part.X)), rounds)
+
+    return fit
+
+
+def ngboost(seed: int) -> Callable[[Split], Outcome]:
+    def fit(split: Split) -> Outcome:
+        from ngboost import NGBRegressor
+
+        impute = _imputer(split.train.codes)
+        model = NGBRegressor(random_state=seed, verbose=False, early_stopping_rounds=50)
+        train, held_out = split.train, split.validation
+        model.fit(impute(train.codes), train.y, X_val=impute(held_out.codes), Y_val=held_out.y)
+
+        def predict(part: Part) -> Forecast:
+            params = model.pred_dist(impute(part.codes)).params
+            return _normal(params["loc"], params["scale"])
+
+        return Outcome(predict, len(model.base_models))
+
+    return fit
+
+
+def xgb_distribution(seed: int) -> Callable[[Split], Outcome]:
+    def fit(split: Split) -> Outcome:
+        from xgboost_distribution import XGBDistribution
+
+        # the settings of its readme
+        model = XGBDistribution(
+            distribution="normal", n_estimators=500, early_stopping_rounds=10, n_jobs=THREADS, random_state=seed
+        )
+        model.fit(
+            split.train.codes, split.train.y, eval_set=[(split.validation.codes, split.validation.y)], verbose=False
+        )
+        return Outcome(lambda part: _normal(*model.predict(part.codes)), model.best_iteration + 1)
+
+    return fit
+
+
+def ordboost(seed: int) -> Callable[[Split], Outcome]:
+    def fit(split: Split) -> Outcome:
+        from ordboost import OrdBoostRegressor
+
+        model = OrdBoostRegressor(n_jobs=THREADS, random_state=seed).fit(split.train.codes, split.train.y)
+
+        def predict(part: Part) -> Forecast:
+            forecast = model.predict_dist(part.codes)
+            if hasattr(forecast, "pmf"):
+                return np.asarray(forecast.mean()), _atoms(forecast.classes.astype(float), forecast.pmf)
+            masses = np.diff(forecast.grid_cdf, axis=1)
+            return np.asarray(forecast.mean()), BinnedDistribution(forecast.grid_y, np.maximum(masses, 0.0))
+
+        return Outcome(predict, model.max_iter)
+
+    return fit
+
+
+def quantile_forest(seed: int) -> Callable[[Split], Outcome]:
+    def fit(split: Split) -> Outcome:
+        from quantile_forest import RandomForestQuantileRegressor
+
+        impute = _imputer(split.train.codes)
+        model = RandomForestQuantileRegressor(n_jobs=THREADS, random_state=seed)
+        model.fit(impute(split.train.codes), split.train.y)
+
+        def predict(part: Part) -> Forecast:
+            values = impute(part.codes)
+            _, distribution = _from_quantiles(model.predict(values, quantiles=LEVELS.tolist()))
+            return model.predict(values, quantiles="mean"), distribution
+
+        return Outcome(predict, model.n_estimators)
+
+    return fit
+
+
+def models(seed: int, table: str) -> dict[str, Callable[[Split], Outcome]]:
+    """All models of a table, ours first and last: interleaved with what they are compared with."""
+    chosen: dict[str, Callable[[Split], Outcome]] = {
+        "bridge": bridge(seed),
+        "xgboost": point(seed),
+        "bridge_128": bridge(seed, n_bins=128),
+        "xgboost_subsample": point(seed, learning_rate=0.1, subsample=0.8),
+        "quantiles": quantiles(seed),
+        "ngboost": ngboost(seed),
+        "xgboost_distribution": xgb_distribution(seed),
+        "ordboost": ordboost(seed),
+        "quantile_forest": quantile_forest(seed),
+        "bridge_target": bridge(seed, location="none"),
+        "soft": bridge(seed, scheme="soft"),
+        "uncalibrated": bridge(seed, calibration="none"),
+        "local_residuals": bridge(seed, scheme="least_squares"),
+    }
+    if table in SOFTPROB_TABLES:
+        chosen["softprob"] = softprob(seed)
+    return chosen
+
+
+def measure(fit: Callable[[Split], Outcome], split: Split) -> dict[str, float]:
+    """Scores on the test rows, and times in seconds."""
+    clock = time.perf_counter(), time.process_time()
+    outcome = fit(split)
+    clock = getattr(fit, "clock", clock)
+    fitted = time.perf_counter(), time.process_time()
+    mean, distribution = outcome.predict(split.test)
+    predicted = time.perf_counter()
+    result = {
+        "rmse": scores.rmse(split.test.y, mean),
+        "fit_seconds": fitted[0] - clock[0],
+        "cpu_seconds": fitted[1] - clock[1],
+        "predict_seconds": predicted - fitted[0],
+        "rounds": outcome.rounds,
+    }
+    if distribution is not None:
+        result["crps"] = scores.crps(distribution, split.test.y)
+        result["coverage_90"] = scores.coverage(distribution.interval(0.9), split.test.y)
+    return result
+
+
+def run(data: Path, tables: list[str], seeds: list[int], only: list[str] | None, path: Path) -> None:
+    """Measure what the results do not hold yet, one line at a time."""
+    done = set()
+    if path.exists():
+        done = {(row["table"], row["seed"], row["model"]) for row in csv.DictReader(path.open())}
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(",".join(COLUMNS) + "\n")
+    for seed in seeds:
+        for table in tables:
+            split = load(data, table, seed)
+            for name, fit in models(seed, table).items():
+                if (table, str(seed), name) in done or (only and name not in only):
+                    continue
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    result = measure(fit, split)
+                row = {"table": table, "seed": seed, "model": name, "rows": len(split.train.y)}
+                row |= {key: f"{value:.6g}" for key, value in result.items()}
+                with path.open("a", newline="") as file:
+                    csv.DictWriter(file, COLUMNS).writerow(row)
+                print(" ".join(f"{key}={row.get(key, '')}" for key in COLUMNS), flush=True)
+
+
+PEERS = ["ngboost", "xgboost_distribution", "ordboost", "quantile_forest"]
+
+
+def report(path: Path) -> None:
+    """Print all ratios and the targets; a table's score is the mean over its seeds."""
+    results = pd.read_csv(path)
+    shared = results.groupby(["table", "seed"])["model"].agg(set)
+    means = results.groupby(["model", "table"]).mean(numeric_only=True)
+    order = list(results["table"].unique())
+
+    def column(score: str, model: str) -> pd.Series[float]:
+        if model not in means.index.get_level_values(0):
+            return pd.Series(np.nan, index=order)
+        return means.loc[model, score].reindex(order)
+
+    def ratio(score: str, model: str, other: str) -> pd.Series[float]:
+        return column(score, model) / column(score, other)
+
+    best_peer = pd.concat([column("crps", peer) for peer in PEERS], axis=1).min(axis=1)
+    ratios = pd.DataFrame(
+        {
+            "rmse/xgb": ratio("rmse", "bridge", "xgboost"),
+            "rmse/sub": ratio("rmse", "bridge", "xgboost_subsample"),
+            "crps/q19": ratio("crps", "bridge", "quantiles"),
+            "crps/resid": ratio("crps", "bridge", "xgboost"),
+            "crps/peer": column("crps", "bridge") / best_peer,
+            **{f"crps/{peer[:8]}": ratio("crps", "bridge", peer) for peer in PEERS},
+            "cover": column("coverage_90", "bridge"),
+            "time/xgb": ratio("fit_seconds", "bridge", "xgboost"),
+            "cpu/xgb": ratio("cpu_seconds", "bridge", "xgboost"),
+            "time128/32": ratio("fit_seconds", "bridge_128", "bridge"),
+            "softprob/time": ratio("fit_seconds", "softprob", "bridge"),
+        }
+    )
+    averages = ratios.apply(_geometric_mean)
+    without_pol = ratios.drop(index="pol", errors="ignore").apply(_geometric_mean)
+    print(ratios.round(3).to_string())
+    print(pd.DataFrame({"GM": averages, "GM without pol": without_pol}).T.round(3).to_string())
+    print(f"\nseeds per table: {shared.groupby('table').size().to_dict()}")
+    print("other models, GM of RMSE / xgboost, CRPS / quantiles, time / xgboost:")
+    for model in results["model"].unique():
+        figures = [ratio("rmse", model, "xgboost"), ratio("crps", model, "quantiles")]
+        figures.append(ratio("fit_seconds", model, "xgboost"))
+        cover = column("coverage_90", model)
+        print(f"  {model:22}", *(f"{_geometric_mean(f):6.3f}" for f in figures), f"coverage {cover.mean():.3f}")
+    targets = [
+        ("RMSE / XGBRegressor, GM", averages["rmse/xgb"], 0.95),
+        ("the same without pol", without_pol["rmse/xgb"], 0.97),
+        ("the same, worst table", ratios["rmse/xgb"].max(), 1.02),
+        ("CRPS / 19 quantiles, GM", averages["crps/q19"], 0.82),
+        ("the same, worst table", ratios["crps/q19"].max(), 1.00),
+        ("CRPS / validation residuals, GM", averages["crps/resid"], 0.86),
+        ("CRPS / best peer of each table, GM", averages["crps/peer"], 0.90),
+        ("coverage of 90 % intervals, worst below .91", 0.91 + (0.91 - ratios["cover"]).abs().max(), 0.95),
+        ("time / XGBRegressor, GM", averages["time/xgb"], 2.2),
+        ("the same, third slowest table", ratios["time/xgb"].nlargest(3).iloc[-1], 3.0),
+        ("time of k = 128 / k = 32, GM", averages["time128/32"], 1.2),
+        ("time / multi:softprob, slowest", 1 / ratios["softprob/time"].min(), 0.1),
+    ]
+    print("\ntargets:")
+    for name, value, limit in targets:
+        print(f"  {'met   ' if value <= limit else 'MISSED'} {name}: {value:.3f} <= {limit}")
+
+
+def _geometric_mean(values: pd.Series[float]) -> float:
+    return float(np.exp(np.log(values.dropna()).mean()))
+
+
+def _atoms(places: Array, masses: Array) -> BinnedDistribution:
+    cells = np.zeros((len(masses), 2 * len(places) - 1))
+    cells[:, ::2] = masses
+    return BinnedDistribution(np.repeat(places, 2), cells)
+
+
+def _normal(mean: Array, std: Array) -> Forecast:
+    """Normal distributions as 200 cells between quantiles, up to the 1e-5-th."""
+    levels = np.concatenate([[1e-5], np.arange(1, 200) / 200, [1 - 1e-5]])
+    edges = np.asarray(stats.norm.ppf(levels))
+    masses = np.broadcast_to(np.diff(levels) / np.diff(levels).sum(), (len(mean), 200))
+    mean = np.asarray(mean, dtype=np.float64)
+    return mean, BinnedDistribution(edges, masses).affine(np.maximum(std, 1e-9).astype(np.float64), mean)
+
+
+def _from_quantiles(predicted: Array) -> Forecast:
+    """Cells between sorted quantiles; beyond them exponential tails, as long as the outer two quantiles say.
+
+    The point is the mean of that distribution.
+    """
+    edges = np.sort(np.asarray(predicted, dtype=np.float64), axis=1)
+    n, q = edges.shape
+    gaps = np.stack([edges[:, 1] - edges[:, 0], edges[:, -1] - edges[:, -2]], axis=1)
+    scales = np.maximum(gaps / np.log(2), 1e-12 + 1e-6 * np.ptp(edges))
+    distribution = BinnedDistribution(
+        edges, np.full((n, q - 1), 1 / (q + 1)), tail_masses=[1 / (q + 1)] * 2, tail_scales=scales
+    )
+    return distribution.mean, distribution
+
+
+def _imputer(train: Array) -> Callable[[Array], Array]:
+    medians = np.nanmedian(train, axis=0)
+    return lambda values: np.where(np.isnan(values), medians, values)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, default=os.environ.get("BRIDGES_TABULAR_DATA"))
+    parser.add_argument("--tables", nargs="+", default=TABLES)
+    parser.add_argument("--models", nargs="+")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--report", action="store_true", help="only print what the results say")
+    options = parser.parse_args()
+    if not options.report:
+        if options.data_dir is None:
+            parser.error("say where the tables are: --data-dir or BRIDGES_TABULAR_DATA")
+        seeds = list(range(options.first_seed, options.first_seed + options.seeds))
+        run(Path(options.data_dir), options.tables, seeds, options.models, options.results)
+    report(options.results)
+
+
+if __name__ == "__main__":
+    main()

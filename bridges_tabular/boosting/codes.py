@@ -1,0 +1,138 @@
+"""Codes of the training targets, and an encoder that goes on learning between the rounds of boosting."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridges_tabular.boosting.objective import BridgeTreeObjective, ClassLogits, Single
+from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.core.objective import BridgeObjective
+
+# the first round before which encoder and decoder move; then whenever the number of rounds has doubled
+_FIRST_ROUND = 8
+_STEPS = 10
+_STEP_SIZE = 0.01
+_ROWS = 1024
+# torch takes no second thread for so few numbers: its threads would be in the way of XGBoost's
+_BLOCK_SIZE = 1 << 15
+
+
+def project_codes(codec: TargetCodec, logits: ClassLogits, y: NDArray[np.float64]) -> Single:
+    """Psi of targets of shape (n,), in the user's units; multiplied by the basis of the logits if there is one.
+
+    Returns
+    -------
+    array of shape (n, r)
+    """
+    codes = np.empty((len(y), logits.n_margins), dtype=np.float32)
+    standard = codec.standardise(torch.from_numpy(y))
+    size = max(1, _BLOCK_SIZE // len(logits.offsets))
+    with torch.no_grad():
+        for start in range(0, len(y), size):
+            psi = codec.encode(standard[start : start + size]).exp().numpy()
+            codes[start : start + size] = psi if logits.basis is None else psi @ logits.basis
+    return codes
+
+
+class _Snapshot(NamedTuple):
+    iteration: int
+    state: dict[str, Tensor]
+
+
+class CodecRefit:
+    """Moves encoder and decoder down the full objective while the trees stand still.
+
+    Before rounds 8, 16, 32, 64 and so on, counted from 0, 10 steps of Adam at 0.01 on at most 1,024 training rows,
+    drawn once. Early stopping may go back to a round before the last move: every state is kept for :meth:`rewind`.
+
+    Parameters
+    ----------
+    codec : TargetCodec
+        With the scheme "end_to_end"; moved in place.
+    objective : BridgeObjective
+    y : array of shape (n,)
+        Training targets, in the user's units.
+    sample_weight : array of shape (n,) or None
+    random : RandomState
+        Draws the rows.
+    """
+
+    def __init__(
+        self,
+        codec: TargetCodec,
+        objective: BridgeObjective,
+        y: NDArray[np.float64],
+        sample_weight: NDArray[np.float64] | None,
+        random: np.random.RandomState,
+    ) -> None:
+        self._codec = codec
+        self._objective = objective
+        rows = np.arange(len(y)) if len(y) <= _ROWS else np.sort(random.permutation(len(y))[:_ROWS])
+        self.rows = rows
+        self._y = codec.standardise(torch.from_numpy(y[rows]))
+        self._weight = None
+        if sample_weight is not None and sample_weight[rows].any():
+            self._weight = torch.from_numpy(sample_weight[rows].astype(np.float32))
+        self._history = [_Snapshot(0, self._state())]
+
+    def due(self, iteration: int) -> bool:
+        """Whether encoder and decoder move before this round, counted from 0."""
+        return iteration >= _FIRST_ROUND and (iteration & (iteration - 1)) == 0
+
+    def move(self, iteration: int, pi: NDArray[np.float32]) -> None:
+        """Take the steps, with pi of shape (len(rows), k) as the trees predict it before this round."""
+        log_pi = torch.from_numpy(pi).clamp(min=torch.finfo(torch.float32).tiny).log()
+        self._codec.requires_grad_(True)
+        optimizer = torch.optim.Adam(self._codec.parameters(), lr=_STEP_SIZE)
+        for _ in range(_STEPS):
+            optimizer.zero_grad()
+            log_psi = self._codec.encode(self._y)
+            terms = self._objective(self._y, log_psi, log_pi, self._codec.decoder.values, self._weight)
+            terms.loss.backward()
+            optimizer.step()
+        self._codec.requires_grad_(False)
+        self._history.append(_Snapshot(iteration, self._state()))
+
+    def rewind(self, best_iteration: int) -> None:
+        """Go back to the encoder and decoder under which this round was the best."""
+        state = [snapshot.state for snapshot in self._history if snapshot.iteration <= best_iteration][-1]
+        self._codec.load_state_dict(state)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self._codec.state_dict().items()}
+
+
+class EndToEndObjective(BridgeTreeObjective):
+    """The bridge's objective under an encoder and a decoder that move between rounds.
+
+    Parameters
+    ----------
+    refit : CodecRefit
+    codec : TargetCodec
+        The one that ``refit`` moves.
+    logits, y, **kwargs
+        As for :class:`~bridges_tabular.boosting.objective.BridgeTreeObjective`, y in the user's units.
+    """
+
+    def __init__(
+        self, refit: CodecRefit, codec: TargetCodec, logits: ClassLogits, y: NDArray[np.float64], **kwargs: Any
+    ) -> None:
+        standard = codec.standardise(torch.from_numpy(y)).numpy()
+        super().__init__(logits, project_codes(codec, logits, y), standard, codec.decoder.values.numpy(), **kwargs)
+        self._refit = refit
+        self._codec = codec
+        self._targets = y
+
+    def __call__(self, iteration: int, y_pred: Single, dtrain: Any) -> tuple[Single, Single]:
+        """Gradient and diagonal hessian in the margins, both of shape (n, r)."""
+        if self._refit.due(iteration):
+            margins = y_pred.reshape(self.codes.shape)[self._refit.rows]
+            self._refit.move(iteration, self.logits.probabilities(margins))
+            self.codes = project_codes(self._codec, self.logits, self._targets)
+            self.values = self._codec.decoder.values.numpy()
+        return super().__call__(iteration, y_pred, dtrain)

@@ -12,9 +12,10 @@ import xgboost as xgb
 from numpy.typing import NDArray
 from xgboost.callback import TrainingCallback
 
+from bridges_tabular._regressor import Forecast
 from bridges_tabular.boosting.features import FeatureMatrices, Values
 from bridges_tabular.boosting.location import CrossFittedLocation, Sample, fit_location
-from bridges_tabular.boosting.targets import BoostingTarget
+from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
 from bridges_tabular.boosting.training import ReportProgress, boost
 
 Floats = NDArray[np.float64]
@@ -57,10 +58,14 @@ class BoostedBridge:
         margins: NDArray[np.float32] = self.booster.predict(matrix, output_margin=True)
         return margins, location
 
-    def predict(self, values: Values) -> Floats:
-        """Predicted targets of shape (n,)."""
+    def forecast(self, values: Values) -> Forecast:
+        """Predicted targets of shape (n,), with the class probabilities and locations that they come from."""
         margins, location = self.evaluate(values)
-        return self.target.decode(margins) + location
+        point = self.target.decode(margins) + location
+        if not isinstance(self.target, BinnedTarget):
+            return Forecast(point)
+        pi = self.target.probabilities(margins).astype(np.float64)
+        return Forecast(point, pi, None if self.location is None else location)
 
     def importances(self, n_features: int) -> NDArray[np.float32]:
         """Share of each feature in the mean gain of splits: of the location's boosters if there is one."""

@@ -26,14 +26,14 @@ from bridges_tabular._frames import (
     check_target,
     split_validation,
 )
-from bridges_tabular._regressor import BridgeRegressorMixin
+from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin, HeldOut
 from bridges_tabular.boosting.features import FeatureMatrices
 from bridges_tabular.boosting.location import Sample
 from bridges_tabular.boosting.model import BoostedBridge, Stages
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
 from bridges_tabular.boosting.training import Rows
 from bridges_tabular.core.bins import PLACEMENTS
-from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.core.codec import TargetCodec, standardisation
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import KERNELS
 from bridges_tabular.core.objective import BridgeObjective
@@ -69,7 +69,7 @@ _OWN_PARAMS = {
 
 
 def _has_distribution(self: XGBBridgeRegressor) -> bool:
-    return self.scheme != "least_squares"
+    return self.scheme != "least_squares" or self.calibration != "none"
 
 
 class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
@@ -103,6 +103,13 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         Weights of the objective's terms in the end-to-end scheme, see
         :class:`~bridges_tabular.core.objective.BridgeObjective`. By default ``regression_weight`` is 0 on a
         cross-fitted location, whose mean needs no help, else 5.
+    calibration : {"pooled", "deconvolve", "shrink", "none"}, default="pooled"
+        How held-out rows turn pi into the predictive distribution, see
+        :class:`~bridges_tabular.core.calibration.DistributionCalibrator`. "least_squares" has a distribution too unless
+        this is "none": the local residuals of those rows.
+    calibration_fraction : float, optional
+        Share of the training rows held out for calibration and conformal intervals alone. Default: the validation rows
+        serve for that too.
     n_estimators : int, default=500
         Most rounds of the location's first model; its fold models take half as many as that one kept, at twice the
         rate. The trees over bins take at most half as many on a cross-fitted location, else as many.
@@ -179,6 +186,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         "autoencoding_weight": [Interval(Real, 0, None, closed="left")],
         "alignment_weight": [Interval(Real, 0, None, closed="left")],
         "regression_weight": [Interval(Real, 0, None, closed="left"), None],
+        **CALIBRATION_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_depth": [Interval(Integral, 0, None, closed="left"), None],
@@ -210,6 +218,8 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         autoencoding_weight: float = 10.0,
         alignment_weight: float = 1.0,
         regression_weight: float | None = None,
+        calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
+        calibration_fraction: float | None = None,
         n_estimators: int = 500,
         learning_rate: float = 0.1,
         max_depth: int | None = None,
@@ -237,6 +247,8 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         self.autoencoding_weight = autoencoding_weight
         self.alignment_weight = alignment_weight
         self.regression_weight = regression_weight
+        self.calibration = calibration
+        self.calibration_fraction = calibration_fraction
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.max_depth = max_depth
@@ -301,18 +313,14 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         if given is not None:
             validation = self._rows(*given, "y of eval_set", reset=False)
         elif self.early_stopping_rounds is not None:
-            kept, held_out = split_validation(len(training.y), self.validation_fraction, random)
-            training, validation = training.take(kept), training.take(held_out)
+            training, validation = self._hold_out(training, self.validation_fraction, random)
+        calibration = None
+        if self.calibration_fraction is not None:
+            training, calibration = self._hold_out(training, self.calibration_fraction, random)
         self._encoder = TableEncoder().fit(training.X)
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"):
-            self._model = self._stages(random).fit(
-                self._features(),
-                lambda y, weight: self._fit_target(y, weight, random),
-                self._sample(training),
-                None if validation is None else self._sample(validation),
-                random,
-            )
+            self._fit_model(training, validation, calibration, random)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -327,11 +335,11 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         array of shape (n,), in the units of the target
         """
         values = self._values(X)
-        return self._model.predict(values)
+        return self._model.forecast(values).point
 
     @available_if(_has_distribution)  # type: ignore[untyped-decorator]
     def predict_distribution(self, X: Any) -> BinnedDistribution:
-        """Predict the distribution of the target; only with a scheme over bins.
+        """Predict the distribution of the target; with "least_squares", only if it is calibrated.
 
         Parameters
         ----------
@@ -342,12 +350,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         BinnedDistribution of n rows, in the units of the target
         """
         values = self._values(X)
-        margins, location = self._model.evaluate(values)
-        target = self._model.target
-        assert isinstance(target, BinnedTarget)
-        codec = target.codec
-        distribution = BinnedDistribution(codec.bins.edges, target.probabilities(margins).astype(np.float64))
-        return distribution.affine(float(codec.scale), float(codec.mean) + location)
+        return self._distribution(self._model.forecast(values))
 
     def get_booster(self) -> xgb.Booster:
         """Return the booster of the last stage, over the bins unless the scheme is "least_squares".
@@ -407,7 +410,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             params["random_state"] = None
         with new_artifact(directory) as folder:
             state = self._model.save(folder)
-            write_arrays(folder, self._model.target.arrays())
+            write_arrays(folder, self._model.target.arrays() | self._calibration_arrays())
             write_state(folder, self, {"params": params, "features": self._encoder.to_dict(), "model": state})
 
     @classmethod
@@ -427,9 +430,11 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         model.n_features_in_ = model._encoder.n_features_in_
         if model._encoder.named:
             model.feature_names_in_ = np.array(model._encoder.feature_names_in_, dtype=object)
-        target = model._load_target(read_arrays(directory))
+        arrays = read_arrays(directory)
+        target = model._load_target({name: a for name, a in arrays.items() if not name.startswith("calibration.")})
         booster_params = {"nthread": model.n_jobs or 0, "device": model.device}
         model._model = BoostedBridge.load(Path(directory), state["model"], model._features(), target, booster_params)
+        model._load_calibration(target.encoder, arrays)
         return model
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -445,6 +450,32 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         target = check_target(y, target_name)
         check_consistent_length(frame, target)
         return Rows(frame, target, check_sample_weight(sample_weight, len(target)))
+
+    @staticmethod
+    def _hold_out(rows: Rows, fraction: float, random: np.random.RandomState) -> tuple[Rows, Rows]:
+        kept, held_out = split_validation(len(rows.y), fraction, random)
+        return rows.take(kept), rows.take(held_out)
+
+    def _fit_model(
+        self, training: Rows, validation: Rows | None, calibration: Rows | None, random: np.random.RandomState
+    ) -> None:
+        sample = self._sample(training)
+        watched, spared = (None if rows is None else self._sample(rows) for rows in (validation, calibration))
+        self._model = self._stages(random).fit(
+            self._features(), lambda y, weight: self._fit_target(y, weight, random), sample, watched, random
+        )
+        target = self._model.target
+        self._fit_calibration(
+            target.encoder,
+            target.units,
+            self._forecast_of(watched),
+            y_train=training.y,
+            train_weight=training.weight,
+            conformal=self._forecast_of(spared),
+        )
+
+    def _forecast_of(self, sample: Sample | None) -> HeldOut | None:
+        return None if sample is None else HeldOut(self._model.forecast(sample.values), sample.y, sample.weight)
 
     def _sample(self, rows: Rows) -> Sample:
         return Sample(self._features().values(rows.X), rows.y, rows.weight)
@@ -469,7 +500,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         self, y: NDArray[np.float64], sample_weight: NDArray[np.float64] | None, random: np.random.RandomState
     ) -> BoostingTarget:
         if self.scheme == "least_squares":
-            return PointTarget()
+            return PointTarget(standardisation(y, sample_weight))
         rank = _RANK if self._on_residuals() else None
         return BinnedTarget.fit(self._codec(), y, sample_weight, rank=rank, weights=self._weights(), random=random)
 

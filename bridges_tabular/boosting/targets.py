@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.codes import CodecRefit, EndToEndObjective, project_codes
 from bridges_tabular.boosting.objective import BridgeTreeObjective, ClassLogits, index_polynomials, split_directions
 from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.core.objective import BridgeObjective
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,16 @@ class BoostingTarget(ABC):
     """
 
     native_categories: bool = True
+
+    @property
+    def encoder(self) -> TargetEncoder | None:
+        """The code that class probabilities are trained on; None without classes."""
+        return None
+
+    @property
+    @abstractmethod
+    def units(self) -> tuple[float, float]:
+        """Mean and scale by which targets are standardised."""
 
     @abstractmethod
     def booster_params(self) -> dict[str, Any]:
@@ -65,7 +76,21 @@ class BoostingTarget(ABC):
 
 
 class PointTarget(BoostingTarget):
-    """The target itself under squared error: what XGBRegressor does."""
+    """The target itself under squared error: what XGBRegressor does.
+
+    Parameters
+    ----------
+    units : (mean, scale), default=(0.0, 1.0)
+        Of the training targets, for the calibration; the booster takes them as they are.
+    """
+
+    def __init__(self, units: tuple[float, float] = (0.0, 1.0)) -> None:
+        self._units = units
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """Mean and scale by which targets are standardised."""
+        return self._units
 
     def booster_params(self) -> dict[str, Any]:
         """Parameters of ``xgboost.train`` that belong to this target."""
@@ -152,6 +177,16 @@ class BinnedTarget(BoostingTarget):
             state["logits.basis"] = self.logits.basis
         return state
 
+    @property
+    def encoder(self) -> TargetEncoder:
+        """The code that class probabilities are trained on."""
+        return self.codec.encoder
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """Mean and scale by which targets are standardised."""
+        return float(self.codec.mean), float(self.codec.scale)
+
     def booster_params(self) -> dict[str, Any]:
         """Parameters of ``xgboost.train`` that belong to this target."""
         if self.codec.scheme == "hard":
@@ -199,7 +234,7 @@ class BinnedTarget(BoostingTarget):
         """
         standard = self._standardise(y).astype(np.float32)
         scores = {"rmse": self._squared_errors, "crps": self._crps, "loss": self._losses}[name]
-        unit = 1.0 if name == "loss" else float(self.codec.scale)
+        unit = 1.0 if name == "loss" else self.units[1]
 
         def evaluate(predictions: Any, _: Any) -> tuple[str, float]:
             # XGBoost hands over probabilities under its own objective and margins under ours
@@ -233,14 +268,16 @@ class BinnedTarget(BoostingTarget):
     @property
     def values(self) -> Floats:
         """The decoder's value of every class in the target's units, of shape (k,)."""
-        return self._values().astype(np.float64) * float(self.codec.scale) + float(self.codec.mean)
+        mean, scale = self.units
+        return self._values().astype(np.float64) * scale + mean
 
     def _values(self) -> Single:
         values: Single = self.codec.decoder.values.numpy()
         return values
 
     def _standardise(self, y: Floats) -> Floats:
-        return (y - float(self.codec.mean)) / float(self.codec.scale)
+        mean, scale = self.units
+        return (y - mean) / scale
 
     def _squared_errors(self, p: Single, y: Single) -> Single:
         errors: Single = np.square(p @ self._values() - y)

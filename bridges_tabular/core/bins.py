@@ -14,6 +14,9 @@ PLACEMENTS: tuple[str, ...] = get_args(Placement)
 
 Floats = NDArray[np.float64]
 
+# targets closer together than this share of their range are one value
+_SAME = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Bins:
@@ -109,6 +112,8 @@ class Bins:
                 UserWarning,
                 stacklevel=2,
             )
+        # rounding of a mean may leave the bin of a single value
+        centers = np.clip(centers, edges[:-1], edges[1:])
         # a soft code is a mixture of centres: a target beyond the outer ones could not be written as one
         centers[0], centers[-1] = min(centers[0], values[0]), max(centers[-1], values[-1])
         return cls(edges, centers)
@@ -153,14 +158,15 @@ def _distinct(y: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Floats, Fl
         raise ValueError(f"targets must be of shape (n,), got {y.shape}")
     if not np.isfinite(y).all():
         raise ValueError(f"targets must be finite, got {int((~np.isfinite(y)).sum())} that are not")
-    if sample_weight is None:
-        values, counts = np.unique(y, return_counts=True)
-        return values, counts / max(y.size, 1)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    weight = np.ones_like(y) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != y.shape or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(f"sample_weight must hold {y.size} finite, non-negative numbers")
     values, index = np.unique(y[weight > 0], return_inverse=True)
     mass = np.bincount(index, weights=weight[weight > 0], minlength=values.size)
+    if values.size > 1:
+        # no edge fits between values that differ by rounding alone
+        first = np.flatnonzero(np.diff(values, prepend=-np.inf) > _SAME * (values[-1] - values[0]))
+        values, mass = values[first], np.add.reduceat(mass, first)
     return values, mass / mass.sum()
 
 

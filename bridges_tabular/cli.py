@@ -1,4 +1,4 @@
-"""The command line: ``bridges-tabular compare``, ``train`` and ``predict``.
+"""The command line: ``bridges-tabular compare``, ``train``, ``predict`` and ``tune``.
 
 Only the parser is built here; a command imports what it needs when it runs, so that ``--help`` is instant.
 """
@@ -25,6 +25,7 @@ examples:
       your own experiment file, with one value changed
   bridges-tabular train my.yaml --model network_bridge --out models/bridge
   bridges-tabular predict models/bridge new.csv --out predictions.csv
+  bridges-tabular tune my.yaml study.model=network_bridge study.trials=50 --out runs/tuned
 
 'bridges-tabular COMMAND --help' explains each command."""
 
@@ -33,7 +34,8 @@ Fit every model of an experiment file on the same rows and score it on the same 
 
 Prints the scores, sorted by RMSE and the best of each column marked with *, and writes DIR:
 config.yaml (the experiment as it ran), results.csv (the scores), predictions.csv (every
-test row) and report.html (one page to look at and pass on)."""
+test row) and report.html (one page to look at and pass on), beside the smaller files that
+the page is made of."""
 
 _FILE = """\
 the experiment file:
@@ -49,6 +51,10 @@ the experiment file:
   models:
     any_name: {engine: tabular, backbone: CategoryEmbeddingModelConfig, scheme: end_to_end}
     another:  {engine: xgboost, scheme: hard, n_bins: 64}
+  report:
+    baseline: another       the model that the others are compared with
+                            (default: null, the first with scheme least_squares)
+  In place of table, 'tables: [{...}, {...}]' lists several: one report with a summary over all.
 
   engine    tabular (any parameter of TabularBridgeRegressor may follow)
             xgboost (any parameter of XGBBridgeRegressor may follow)
@@ -75,6 +81,16 @@ examples:
   bridges-tabular train diamonds --model xgboost_bins --out models/diamonds
   bridges-tabular train my.yaml --model network_bridge models.network_bridge.n_bins=64 --out models/64"""
 
+_REPORT = """\
+Make DIR/report.html anew from the other files of a comparison.
+
+After an update of the package, or after report.baseline was changed in DIR/config.yaml. The same
+files give the same page to the last byte; nothing is trained."""
+
+_REPORT_EXAMPLES = """\
+examples:
+  bridges-tabular report runs/diamonds"""
+
 _PREDICT = """\
 Predict the rows of a table with a saved model.
 
@@ -86,6 +102,56 @@ _PREDICT_EXAMPLES = """\
 examples:
   bridges-tabular predict models/diamonds new.csv --out predictions.csv
   bridges-tabular predict models/diamonds new.parquet --out tails.csv --quantiles 0.01,0.99"""
+
+
+_TUNE = """\
+Search the parameters of models of an experiment file with Optuna.
+
+The study block of the file says which models, how many trials, and what to search; every key has a
+default but the model. The first trial is the model as the file has it. Trials are fitted on the
+training rows and scored on the validation rows of the first seed; the test rows are scored once, at
+the end, with that first configuration and the best one.
+
+DIR gets config.yaml (the experiment), best.yaml (an experiment file with the default and the best
+configuration: 'compare DIR/best.yaml' gives the same test scores again), results.csv (those scores),
+trials.csv (every trial), study.html (history, importances, slices, Pareto front), and study.log (the
+trials as Optuna keeps them) unless study.storage says where.
+
+A study that was stopped, by Ctrl-C, a crash or a full disk, goes on with the same command and loses
+at most the trials that were running. Raise study.trials to go on with a finished one."""
+
+_STUDY = """\
+the study block, with its defaults:
+  study:
+    model: NAME               a name under models, or a list: each gets its own study (no default)
+    trials: 50                finished trials, all workers and runs together; failed ones count
+    timeout: null             start no trial after so many seconds
+    metric: rmse              or mae, crps, log_score; a list searches the trade-off, without pruning
+    folds: 1                  1: scored on the validation rows; k: on k parts of the training rows
+    sampler: {name: tpe, seed: 0}   tpe, random, gp, cmaes, nsgaii, nsgaiii, qmc, grid or
+                              brute_force, with the arguments of Optuna's class
+    pruner: {name: median}    or hyperband, successive_halving, wilcoxon (with folds), none; likewise
+    storage: null             sqlite:///FILE, postgresql://..., mysql://..., grpc://HOST:PORT, or the
+                              path of a journal; null: DIR/study.log
+    workers: 1                processes on this machine; others may join through the storage
+    bundled_space: true       begin with the space bundled for engine, scheme and backbone
+    space:                    added to it, or in place of an entry; null takes one out
+      n_bins: {type: int, low: 8, high: 128, log: true}
+      smoothing: {type: float, low: 0.25, high: 4.0, log: true}
+      placement: {type: categorical, choices: [quantile, uniform, kmeans]}
+      backbone_params.layers: {type: categorical, choices: [128-64, 256-256]}
+
+The validation rows also stop each fit early and calibrate its distribution. With crps or log_score
+and folds: 1, one half of them does that, and the other is scored.
+"""
+
+_TUNE_EXAMPLES = """
+examples:
+  bridges-tabular tune diamonds_study study.trials=10 --out runs/tuned
+  bridges-tabular tune my.yaml study.model=network_bridge study.metric=[rmse,crps] --out runs/both
+  bridges-tabular tune my.yaml study.workers=4 study.storage=sqlite:///study.db --out runs/four
+  optuna-dashboard runs/tuned/study.log     (pip install "bridges-tabular[dashboard]")
+  bridges-tabular compare runs/tuned/best.yaml"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     # argparse leaves over what follows an option that follows the first inputs: `compare a.yaml --quiet b=1`
-    unknown = [argument for argument in rest if argument.startswith("-") or options.command == "predict"]
+    unknown = [argument for argument in rest if argument.startswith("-") or not hasattr(options, "inputs")]
     if unknown:
         _refuse_argument(options.parser, unknown[0])
     if rest:
@@ -144,7 +210,7 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"error: {error}")
         return 2
     except _Interrupt:
-        _say("interrupted, nothing was written")
+        _say(f"interrupted, {options.interrupted}")
         return 130
     finally:
         signal.signal(signal.SIGINT, before)
@@ -156,14 +222,15 @@ class _Interrupt(BaseException):
 
 def _compare(options: argparse.Namespace) -> None:
     from bridges_tabular.experiments import Experiment, compare
-    from bridges_tabular.experiments.console import print_scores
+    from bridges_tabular.experiments.console import print_scores, working
     from bridges_tabular.experiments.folders import check_folder
 
     experiment = Experiment.read(*_file_and_overrides(options.inputs))
     out = options.out or Path("runs") / experiment.name
     check_folder(out, options.overwrite)
     comparison = compare(experiment, quiet=options.quiet)
-    comparison.save(out, options.overwrite)
+    with working("writing the report", options.quiet):
+        comparison.save(out, options.overwrite)
     if not options.quiet:
         print_scores(comparison.summary())
         print(f"written to {out}: open {Path(out) / 'report.html'}")
@@ -187,12 +254,38 @@ def _train(options: argparse.Namespace) -> None:
         print(f"written to {options.out}")
 
 
+def _report(options: argparse.Namespace) -> None:
+    from bridges_tabular.experiments.console import working
+    from bridges_tabular.experiments.reporting import write_report
+
+    with working("writing the report", options.quiet):
+        path = write_report(options.run_dir)
+    if not options.quiet:
+        print(f"written: open {path}")
+
+
 def _predict(options: argparse.Namespace) -> None:
+    from bridges_tabular.experiments.console import working
     from bridges_tabular.experiments.prediction import predict_table
 
-    predict_table(options.model_dir, options.table, options.out, options.quantiles, options.overwrite)
+    with working("predicting", options.quiet):
+        predict_table(options.model_dir, options.table, options.out, options.quantiles, options.overwrite)
     if not options.quiet:
         print(f"written to {options.out}")
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from bridges_tabular.experiments import BridgeStudy, Experiment
+    from bridges_tabular.experiments.config import ExperimentError
+    from bridges_tabular.experiments.console import print_scores
+
+    if not options.inputs or "=" in options.inputs[0]:
+        raise ExperimentError("tune needs an experiment file, or the name of a bundled one")
+    study = BridgeStudy(Experiment.read(*_file_and_overrides(options.inputs)), options.out, options.overwrite)
+    result = study.optimize(quiet=options.quiet)
+    if not options.quiet:
+        print_scores(result.comparison.summary(), "scores on the test rows, which the study has not seen")
+        print(f"written to {options.out}: open {Path(options.out) / 'study.html'}, or run '{study.dashboard_command}'")
 
 
 def _file_and_overrides(inputs: Sequence[str]) -> tuple[str, list[str]]:
@@ -246,8 +339,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.set_defaults(run=_predict)
 
+    tune = _command(commands, "tune", "search the parameters of models", _TUNE, _STUDY + _TUNE_EXAMPLES)
+    tune.usage = "bridges-tabular tune CONFIG [key=value ...] --out DIR [--overwrite] [--quiet]"
+    tune.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="CONFIG key=value",
+        help="an experiment file, or the name of a bundled one (diamonds_study); then values to change in it",
+    )
+    tune.add_argument("--out", metavar="DIR", required=True, help="folder to write; a study that it holds goes on")
+    tune.add_argument("--overwrite", action="store_true", help="forget the study that DIR or its storage holds")
+    tune.set_defaults(run=_tune, interrupted="finished trials are kept: the same command goes on")
+
     for command in (compare, train, predict):
         command.add_argument("--overwrite", action="store_true", help="replace what --out holds (default: refuse)")
+        command.set_defaults(interrupted="nothing was written")
+    for command in (compare, train, predict, tune):
         command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 

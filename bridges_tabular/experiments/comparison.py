@@ -185,7 +185,7 @@ def _look_inside(table: Table, split: Split, models: Mapping[str, Regressor], pa
     X_test, y_test = table.X.iloc[split.test], table.y[split.test]
     part.examples.extend(choose_examples(table, split, _stack(part.predictions)))
     for name, model in models.items():
-        key = {"table": table.name, "model": name, "seed": split.seed}
+        key: dict[str, Any] = {"table": table.name, "model": name, "seed": split.seed}
         importance = permutation_importance(model, X_test, y_test, split.seed)
         part.importances.append(importance.assign(**key)[list(IMPORTANCE_COLUMNS)])
         encoder = describe_encoder(model, table.y[split.train])

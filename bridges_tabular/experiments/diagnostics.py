@@ -74,9 +74,8 @@ def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], 
     orders = np.concatenate([random.permutation(n) + i * n for i in range(_REPEATS)])
     lines = []
     for position, feature in enumerate(X.columns):
-        column = repeated.iloc[orders, position].reset_index(drop=True)
         shuffled = repeated.copy(deep=False)
-        shuffled.isetitem(position, column)
+        shuffled.isetitem(position, repeated.iloc[orders, position].array)
         errors = [scores.rmse(y, part) for part in np.split(model.predict(shuffled), _REPEATS)]
         lines.append({"feature": str(feature), "increase": np.mean(errors) - whole, "deviation": np.std(errors)})
     return pd.DataFrame(lines)

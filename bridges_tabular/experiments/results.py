@@ -25,8 +25,8 @@ class Score:
         As in printed tables and the report.
     meaning : str
         For a reader who does not know the score.
-    best : "lowest", "highest" or a number
-        A number is the value to come nearest to.
+    best : "lowest", "highest", a number or None
+        A number is the value to come nearest to; None: the score alone says nothing of good or bad.
     decimals : int or None
         None: as many as show four digits of the largest value.
     """
@@ -34,14 +34,14 @@ class Score:
     name: str
     heading: str
     meaning: str
-    best: str | float = "lowest"
+    best: str | float | None = "lowest"
     decimals: int | None = None
 
     def is_best(self, values: Sequence[float]) -> NDArray[np.bool_]:
         """Mark the best values, ties included; no value is best where there is only one."""
         array = np.asarray(values, dtype=float)
         present = np.isfinite(array)
-        if present.sum() < 2:
+        if present.sum() < 2 or self.best is None:
             return np.zeros(len(array), dtype=bool)
         if isinstance(self.best, str):
             loss = -array if self.best == "highest" else array
@@ -73,7 +73,12 @@ SCORES = (
     ),
     Score("log_score", "log score", "mean negative log density of the truth", decimals=3),
     Score("coverage_90", "coverage", "share of truths inside the predicted 90 % interval; 0.9 is right", 0.9, 3),
-    Score("width_90", "width", "mean width of the predicted 90 % interval, in units of the target"),
+    Score(
+        "width_90",
+        "width",
+        "mean width of the predicted 90 % interval, in units of the target; narrow is good where the coverage is right",
+        best=None,
+    ),
     Score(
         "calibration_error",
         "calibration",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from bridges_tabular.experiments.reporting.figures import Figure, Look, axis, line, of_model, reference
+from bridges_tabular.experiments.reporting.figures import Figure, Look, axis, by_model, line, of_model, reference
 
 _PIT_CELLS = 20
 _LEVELS = np.linspace(0, 1, 41)
@@ -58,8 +58,8 @@ def coverage_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figu
 
 
 def _transforms(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    for name, pit in predictions.dropna(subset="pit").groupby("model", sort=False)["pit"]:
-        yield str(name), pit.to_numpy()
+    for name, rows in by_model(predictions.dropna(subset="pit")):
+        yield name, rows["pit"].to_numpy()
 
 
 def _against_nominal(shares: Mapping[str, np.ndarray], look: Mapping[str, Look], nominal: str, observed: str) -> Figure:

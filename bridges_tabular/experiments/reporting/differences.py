@@ -18,6 +18,7 @@ from bridges_tabular.experiments.reporting.figures import (
     axis,
     digits,
     line,
+    log_ticks,
     of_model,
     short_text,
 )
@@ -152,6 +153,10 @@ class Ranking:
         """Return the geometric mean of a model's ratios over the tables."""
         return float(np.exp(np.log(self.ratios[model]).mean()))
 
+    def any_difference(self) -> float:
+        """Return the probability of ranks as unequal as these by chance, by Friedman's test; NaN for two models."""
+        return statistics.friedman(self.ratios)
+
     def record(self, model: str) -> tuple[int, int]:
         """Return on how many tables a model scores better and worse than the baseline."""
         ratios = self.ratios[model]
@@ -178,7 +183,7 @@ def ratio_figure(ranking: Ranking, heading: str, baseline: str, look: Mapping[st
     """Ratio of each model to the baseline on each table."""
     tables = [str(table) for table in ranking.ratios.index]
     traces = [line([1, 1], [-0.6, len(tables) - 0.4], INK, width=1, opacity=0.55, hoverinfo="skip")]
-    for name in ranking.ratios:
+    for name in map(str, ranking.ratios.columns):
         if name == baseline:
             continue
         model = look[name]
@@ -192,12 +197,14 @@ def ratio_figure(ranking: Ranking, heading: str, baseline: str, look: Mapping[st
                 "marker": {"size": 10, "color": model.color, "symbol": model.symbol, "opacity": 0.85},
                 "hovertemplate": "%{text}: %{x}<extra>%{fullData.name}</extra>",
             }
-            | of_model(str(name), model)
+            | of_model(name, model)
         )
     return {
         "data": traces,
         "layout": {
-            "xaxis": axis(f"{heading} / that of {baseline} (log scale)", type="log", nticks=8),
+            "xaxis": axis(
+                f"{heading} / that of {baseline} (log scale)", type="log", **log_ticks(ranking.ratios, margin=1.08)
+            ),
             "yaxis": _rows(tables),
         },
         "height": 110 + 26 * len(tables),

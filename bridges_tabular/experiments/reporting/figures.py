@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,28 @@ def digits(values: Any) -> list[float | None]:
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
 
 
+def log_ticks(values: Any, margin: float = 1.25) -> Figure:
+    """Return range and ticks of a logarithmic axis: plotly's own ticks are many, or none, where the range is short."""
+    low, high = float(np.min(values)) / margin, float(np.max(values)) * margin
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 4:
+            break
+    return {
+        "range": np.log10([low, high]).round(4).tolist(),
+        "tickvals": digits(ticks),
+        "ticktext": [f"{tick:,.10g}" for tick in ticks],
+    }
+
+
+def by_model(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Go through the rows of each model, in the order in which they first come."""
+    for name, rows in frame.groupby("model", sort=False):
+        yield str(name), rows
+
+
 def sample_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the predictions of the first split for some of its test rows, the same for every model."""
     first = predictions[predictions["seed"] == predictions["seed"].iloc[0]]
@@ -115,20 +137,20 @@ def truth_figure(shown: pd.DataFrame, look: Look, ends: list[float], target: str
         "marker": {"size": 4.5, "opacity": 0.45, "color": look.color, "symbol": look.symbol},
         "hovertemplate": "%{text}<br>true %{x}<br>predicted %{y}<extra></extra>",
     }
-    square = {"range": ends, "tickangle": 0}
+    square: Figure = {"range": ends, "nticks": 4, "tickangle": 0}
+    if max(map(abs, ends)) >= 10_000:
+        # 15k: long numbers would run into each other
+        square["tickformat"] = "~s"
     return {
         "data": [reference(ends, ends), points],
-        "layout": {
-            "xaxis": axis(f"true {target}", nticks=3, **square),
-            "yaxis": axis("predicted", nticks=4, **square),
-        },
+        "layout": {"xaxis": axis(f"true {target}", **square), "yaxis": axis("predicted", **square)},
     }
 
 
 def time_figure(results: pd.DataFrame, score: str, heading: str, look: Mapping[str, Look]) -> Figure:
     """Seconds to train against a score, a point for each model with the spread over seeds."""
     traces = []
-    for name, rows in results.groupby("model", sort=False):
+    for name, rows in by_model(results):
         seconds, values = rows["fit_seconds"], rows[score]
         if values.isna().all():
             continue
@@ -142,18 +164,20 @@ def time_figure(results: pd.DataFrame, score: str, heading: str, look: Mapping[s
                 "marker": {"size": 12, "color": look[name].color, "symbol": look[name].symbol},
                 "hovertemplate": f"%{{x}} s<br>{plot_text(heading)} %{{y}}<extra>%{{fullData.name}}</extra>",
                 **bars,
-                **of_model(str(name), look[name]),
+                **of_model(name, look[name]),
             }
         )
-    seconds = axis("seconds to train (log scale)", type="log", **_log_ticks(results["fit_seconds"]))
-    return {"data": traces, "layout": {"xaxis": seconds, "yaxis": axis(heading, nticks=6)}}
+    time = axis("seconds to train (log scale)", type="log", **log_ticks(results["fit_seconds"]))
+    return {"data": traces, "layout": {"xaxis": time, "yaxis": axis(heading, nticks=6)}}
 
 
 def curve_figure(curves: pd.DataFrame, step: str, look: Mapping[str, Look]) -> Figure:
     """Validation RMSE over the steps of every fit; a point marks the best step."""
     traces: list[Figure] = []
-    for (name, _), steps in curves.groupby(["model", "seed"], sort=False):
-        model = of_model(str(name), look[name])
+    for name, steps in [
+        (name, steps) for name, rows in by_model(curves) for _, steps in rows.groupby("seed", sort=False)
+    ]:
+        model = of_model(name, look[name])
         every = max(1, len(steps) // _MAX_STEPS)
         shown = steps.iloc[::every]
         hover = f"{step} %{{x}}<br>validation %{{y}}<extra>%{{fullData.name}}</extra>"
@@ -175,7 +199,7 @@ def curve_figure(curves: pd.DataFrame, step: str, look: Mapping[str, Look]) -> F
         )
     # the first steps of boosting are far off, and would leave no room for what follows
     late = curves[curves["step"] > 1]
-    ticks = _log_ticks((late if len(late) else curves)["score"], margin=1.05)
+    ticks = log_ticks((late if len(late) else curves)["score"], margin=1.05)
     layout = {
         "xaxis": axis(step, rangemode="tozero", nticks=6),
         "yaxis": axis("validation RMSE (log scale)", type="log", **ticks),
@@ -189,7 +213,7 @@ def importance_figure(importances: pd.DataFrame, target: str, look: Mapping[str,
     features = list(order.index[:_MAX_FEATURES])
     labels = [short_text(feature) for feature in features]
     traces = []
-    for name, rows in importances.groupby("model", sort=False):
+    for name, rows in by_model(importances):
         values = rows.set_index("feature").loc[features]
         traces.append(
             {
@@ -203,7 +227,7 @@ def importance_figure(importances: pd.DataFrame, target: str, look: Mapping[str,
                 "marker": {"size": 10, "color": look[name].color, "symbol": look[name].symbol, "opacity": 0.85},
                 "hovertemplate": "%{text}<br>RMSE + %{x}<extra>%{fullData.name}</extra>",
             }
-            | of_model(str(name), look[name])
+            | of_model(name, look[name])
         )
     return {
         "data": traces,
@@ -216,22 +240,6 @@ def importance_figure(importances: pd.DataFrame, target: str, look: Mapping[str,
             },
         },
         "height": 120 + 28 * len(features),
-    }
-
-
-def _log_ticks(values: pd.Series, margin: float = 1.25) -> Figure:
-    """Ticks at round numbers on a logarithmic axis: plotly's own are many, or none, where the range is short."""
-    low, high = float(values.min()) / margin, float(values.max()) * margin
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 3:
-            break
-    return {
-        "range": np.log10([low, high]).round(4).tolist(),
-        "tickvals": digits(ticks),
-        "ticktext": [f"{tick:,.10g}" for tick in ticks],
     }
 
 

@@ -21,7 +21,8 @@ _QUESTIONS = {
     "crps": "Best predictive distributions",
     "fit_seconds": "Quickest to train",
 }
-_STEPS = {"tabular": "epoch", "xgboost": "round"}
+# what an engine trains, and what its steps are called
+_ENGINES = {"tabular": ("Networks", "epoch"), "xgboost": ("Boosted trees", "round")}
 _KINDS = {
     "random": ("Random rows", "Drawn at random from the test rows."),
     "worst": ("Worst rows", "The test rows that the models predicted worst on average."),
@@ -110,15 +111,7 @@ def _table(run: Run, facts: dict[str, Any], number: int, look: dict[str, Look], 
         "rows": _score_rows(run.results, summary),
         "differences": _differences(run, facts, look, drawn),
         "times": _times(run, look, drawn),
-        "curves": [
-            drawn.add(
-                figures.curve_figure(run.curves[run.curves["model"].isin(names)], _STEPS.get(engine, "step"), look),
-                f"Learning curves of {engine}",
-                {"tabular": "Networks", "xgboost": "Boosted trees"}.get(engine, engine),
-            )
-            for engine, names in run.results.groupby("engine", sort=False)["model"].unique().items()
-            if run.curves["model"].isin(names).any()
-        ],
+        "curves": _curves(run, look, drawn),
         "truths": [
             drawn.add(
                 figures.truth_figure(shown[shown["model"] == name], look[name], ends, target),
@@ -216,6 +209,18 @@ def _times(run: Run, look: dict[str, Look], drawn: _Figures) -> list[dict[str, A
     ]
 
 
+def _curves(run: Run, look: dict[str, Look], drawn: _Figures) -> list[dict[str, Any]]:
+    """One plot for each engine: an epoch and a round do not compare."""
+    plots = []
+    for engine in run.results["engine"].unique():
+        models = run.results.loc[run.results["engine"] == engine, "model"]
+        curves = run.curves[run.curves["model"].isin(models)]
+        if len(curves):
+            title, step = _ENGINES.get(engine, (engine, "step"))
+            plots.append(drawn.add(figures.curve_figure(curves, step, look), f"Learning curves, {title}", title))
+    return plots
+
+
 def _calibration(run: Run, look: dict[str, Look], drawn: _Figures) -> list[dict[str, Any]]:
     if run.predictions["pit"].isna().all():
         return []
@@ -293,6 +298,7 @@ def _across(run: Run, look: dict[str, Look], drawn: _Figures) -> list[dict[str, 
             "rows": [_across_row(ranking, name, run.baseline) for name in ranking.models],
             "ratios": drawn.add(ratios, f"{score.heading} of each table", "Table by table"),
             "critical": None,
+            "friedman": differences.p_text(ranking.any_difference()),
         }
         if len(ranking.ratios) >= differences.FEWEST_TABLES:
             critical = differences.critical_figure(ranking, look)

@@ -82,6 +82,12 @@ def mean_ranks(scores: ArrayLike) -> FloatArray:
     return np.asarray(stats.rankdata(np.asarray(scores, dtype=np.float64), axis=1).mean(axis=0))
 
 
+def friedman(scores: ArrayLike) -> float:
+    """Probability of mean ranks as unequal as those of scores (N, k) by chance, by Friedman's test; NaN for k < 3."""
+    table = np.asarray(scores, dtype=np.float64)
+    return float(stats.friedmanchisquare(*table.T).pvalue) if table.shape[1] > 2 else float("nan")
+
+
 def critical_difference(n_models: int, n_tables: int, level: float = LEVEL) -> float:
     """Smallest difference of mean ranks that Nemenyi's test calls significant [1]_.
 

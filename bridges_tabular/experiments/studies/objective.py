@@ -1,0 +1,188 @@
+"""What a trial does: fit the model on training rows, and score it on rows that the fit has not seen."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from numpy.typing import NDArray
+
+from bridges_tabular._progress import Listener, listen
+from bridges_tabular.core import scores
+from bridges_tabular.experiments.config import ExperimentError, ModelBlock, StudyBlock, nearest
+from bridges_tabular.experiments.models import Regressor, build_model
+from bridges_tabular.experiments.studies.sampling import pruner_name
+from bridges_tabular.experiments.studies.space import Space, with_values
+from bridges_tabular.experiments.studies.storage import StorageLost, storage_errors
+from bridges_tabular.experiments.tables import Split, Table
+
+_POINT_METRICS: dict[str, Callable[..., float]] = {"rmse": scores.rmse, "mae": scores.mae}
+_DISTRIBUTION_METRICS: dict[str, Callable[..., float]] = {"crps": scores.crps, "log_score": scores.log_score}
+METRICS = (*_POINT_METRICS, *_DISTRIBUTION_METRICS)
+# reports to the storage in one fit: each costs a write and a look at the other trials
+_MAX_REPORTS = 40
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features and targets."""
+
+    X: pd.DataFrame
+    y: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one fit of a trial: to train on, to stop early and calibrate by, to score."""
+
+    train: Rows
+    held_out: Rows
+    scored: Rows
+
+
+def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
+    """Choose the rows of every fit of a trial; no test row is among them.
+
+    With one fold, a fit is stopped by the validation rows and scored on them: early stopping chooses among few epochs
+    and does little harm. Distributions are calibrated on the same rows, which does: with a metric of distributions
+    one half of the validation rows stops and calibrates, the other is scored. With k folds, each k-th of the training
+    rows is scored in turn by a fit on the others, and the validation rows stop and calibrate.
+
+    Raises
+    ------
+    ExperimentError
+        If there are too few rows.
+    """
+
+    def rows(positions: NDArray[np.int64]) -> Rows:
+        return Rows(table.X.iloc[positions], table.y[positions])
+
+    shuffled = np.random.default_rng(split.seed)
+    if study.folds == 1:
+        train, validation = rows(split.train), rows(split.validation)
+        if not any(metric in _DISTRIBUTION_METRICS for metric in study.metrics):
+            return [Part(train, validation, validation)]
+        if len(split.validation) < 2:
+            raise ExperimentError(f"split.validation: {len(split.validation)} rows cannot be halved")
+        halves = np.array_split(shuffled.permutation(split.validation), 2)
+        return [Part(train, *(rows(np.sort(half)) for half in halves))]
+    if len(split.train) < 2 * study.folds:
+        raise ExperimentError(f"study.folds: {len(split.train)} training rows are too few for {study.folds} folds")
+    folds = np.array_split(shuffled.permutation(split.train), study.folds)
+    return [Part(rows(np.setdiff1d(split.train, fold)), rows(split.validation), rows(np.sort(fold))) for fold in folds]
+
+
+def check_metrics(study: StudyBlock, model: str, regressor: Regressor) -> None:
+    """Refuse a metric that is unknown, or needs a distribution that the model does not have.
+
+    Raises
+    ------
+    ExperimentError
+    """
+    for metric in study.metrics:
+        if metric not in METRICS:
+            raise ExperimentError(f"study.metric: there is no metric {metric!r}{nearest(metric, METRICS)}")
+        if metric in _DISTRIBUTION_METRICS and not hasattr(regressor, "predict_distribution"):
+            scheme = regressor.get_params(deep=False)["scheme"]
+            raise ExperimentError(
+                f"study.metric: {metric} scores distributions, and {model} (scheme {scheme}) predicts points alone"
+            )
+
+
+class Objective:
+    """Fits and scores a model with the parameters of a trial.
+
+    Parameters
+    ----------
+    model : str
+    block : ModelBlock
+    study : StudyBlock
+    space : Space
+    parts : list of Part
+    seed : int
+        Of every fit: trials differ in their parameters alone.
+    """
+
+    def __init__(
+        self, model: str, block: ModelBlock, study: StudyBlock, space: Space, parts: Sequence[Part], seed: int
+    ) -> None:
+        self._model, self._block, self._seed = model, block, seed
+        self._space, self._parts = space, parts
+        self._metrics = study.metrics
+        self._pruner = pruner_name(study)
+
+    def __call__(self, trial: optuna.Trial, watch: Listener, values: dict[str, Any]) -> list[float]:
+        """Return the values of the metrics, means over the folds.
+
+        Parameters
+        ----------
+        trial : Trial
+        watch : Listener
+            Called with the steps of the whole trial.
+        values : dict
+            The parameters by name.
+
+        Raises
+        ------
+        TrialPruned
+        FloatingPointError
+            If a metric is not finite.
+        """
+        block = ModelBlock(self._block.engine, with_values(self._block.params, values))
+        results: list[list[float]] = []
+        for fold, part in enumerate(self._parts):
+            model = build_model(self._model, block, self._seed)
+            with warnings.catch_warnings(), listen(self._listener(trial, watch, fold)):
+                # the final fits say what there is to say
+                warnings.simplefilter("ignore")
+                model.fit(part.train.X, part.train.y, eval_set=(part.held_out.X, part.held_out.y))
+            results.append(self._score(model, part.scored))
+            if len(self._parts) > 1 and self._pruner != "none":
+                means = results[-1] if self._pruner == "wilcoxon" else np.mean(results, axis=0)
+                _report(trial, float(means[0]), fold)
+        return [float(mean) for mean in np.mean(results, axis=0)]
+
+    def _listener(self, trial: optuna.Trial, watch: Listener, fold: int) -> Listener:
+        n_folds = len(self._parts)
+        prunes = n_folds == 1 and self._pruner != "none"
+
+        def listener(done: int, total: int, score: float | None = None) -> None:
+            watch(fold * total + done, n_folds * total, score)
+            every = max(1, math.ceil(total / _MAX_REPORTS))
+            if prunes and score is not None and done % every == 0:
+                _report(trial, score, done)
+
+        return listener
+
+    def _score(self, model: Regressor, rows: Rows) -> list[float]:
+        values = []
+        prediction = model.predict(rows.X)
+        distribution = None
+        for metric in self._metrics:
+            if metric in _POINT_METRICS:
+                value = float(_POINT_METRICS[metric](rows.y, prediction))
+            else:
+                if distribution is None:
+                    distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
+                value = float(_DISTRIBUTION_METRICS[metric](distribution, rows.y))
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{metric} of the trial is {value}")
+            values.append(value)
+        return values
+
+
+def _report(trial: optuna.Trial, value: float, step: int) -> None:
+    try:
+        trial.report(value, step)
+        prune = trial.should_prune()
+    except storage_errors() as error:
+        # not an error of the fit around us
+        raise StorageLost(" ".join(str(error).split())) from error
+    if prune:
+        raise optuna.TrialPruned

@@ -1,0 +1,262 @@
+"""The search for one model: its study in the storage, and the loop that runs trials until there are enough."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from bridges_tabular.experiments.config import Experiment, ExperimentError, StudyBlock
+from bridges_tabular.experiments.models import build_model
+from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
+from bridges_tabular.experiments.studies.queue import TrialQueue
+from bridges_tabular.experiments.studies.sampling import check_sampling, count_trials, make_pruner, make_sampler
+from bridges_tabular.experiments.studies.space import Space, read_space
+from bridges_tabular.experiments.studies.storage import StorageLost, storage_errors
+from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+
+# gets the trials after each change, and the share of the running trial that is done in between
+Watcher = Callable[[Sequence[FrozenTrial] | None, float | None], None]
+# seconds between looks at the storage while other workers run the last trials
+_POLL = 0.5
+
+
+@dataclass(frozen=True)
+class Data:
+    """The table of an experiment, read once for all trials and models of a study."""
+
+    table: Table
+    split: Split
+
+    @classmethod
+    def load(cls, experiment: Experiment) -> Data:
+        """Read and split the table; a study sees the first split alone, whose test rows it never touches."""
+        table = load_table(experiment.table)
+        return cls(table, make_splits(table, experiment.split)[0])
+
+    def digest(self) -> str:
+        """Identify the rows that trials see."""
+        seen = [*self.split.train, *self.split.validation]
+        content = hashlib.sha256(self.table.y[seen].tobytes())
+        content.update(pd.util.hash_pandas_object(self.table.X.iloc[seen], index=False).to_numpy().tobytes())
+        content.update(json.dumps([str(column) for column in self.table.X.columns]).encode())
+        return content.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for the parameters of one model.
+
+    Attributes
+    ----------
+    name : str
+        Of the study in the storage.
+    model : str
+        Under ``models`` in the experiment file.
+    block : StudyBlock
+    space : Space
+    n_trials : int
+    setup : dict
+        What must not change while the study goes on.
+    objective : Objective
+    """
+
+    name: str
+    model: str
+    block: StudyBlock
+    space: Space
+    n_trials: int
+    setup: dict[str, Any]
+    objective: Objective
+
+    @classmethod
+    def prepare(cls, experiment: Experiment, model: str, data: Data) -> Search:
+        """Check everything that can be checked before a trial runs.
+
+        Raises
+        ------
+        ExperimentError
+        """
+        study, block, seed = experiment.study, experiment.models[model], data.split.seed
+        assert study is not None
+        check_metrics(study, model, build_model(model, block, seed))
+        space = read_space(model, block, study, seed)
+        check_sampling(study, space)
+        parts: list[Part] = make_parts(data.table, data.split, study)
+        split = {"test": experiment.split.test, "validation": experiment.split.validation, "seed": seed}
+        setup = {
+            "metric": list(study.metrics),
+            "folds": study.folds,
+            "model": {"engine": block.engine} | block.params,
+            "space": space.describe(),
+            "split": split,
+            "rows": data.digest(),
+        }
+        return cls(
+            name=f"{experiment.name}.{model}",
+            model=model,
+            block=study,
+            space=space,
+            n_trials=count_trials(study, space),
+            setup=json.loads(json.dumps(setup, default=str)),
+            objective=Objective(model, block, study, space, parts, seed),
+        )
+
+    def create(self, storage: BaseStorage) -> None:
+        """Make the study in the storage, or check that the one there is the same.
+
+        Raises
+        ------
+        ExperimentError
+            If the storage holds another study of the same name.
+        """
+        with quiet_optuna():
+            study = optuna.create_study(
+                study_name=self.name,
+                storage=storage,
+                directions=["minimize"] * len(self.block.metrics),
+                load_if_exists=True,
+            )
+            before = study.user_attrs.get("setup")
+            if before is None:
+                study.set_metric_names(list(self.block.metrics))
+                study.set_user_attr("setup", self.setup)
+                return
+        for key, value in self.setup.items():
+            if before.get(key) != value:
+                raise ExperimentError(
+                    f"the storage holds a study {self.name!r} with other {key}: {_difference(before.get(key), value)};"
+                    " choose another --out and storage or another file name, or start anew with --overwrite"
+                )
+
+    def study(self, storage: BaseStorage, number: int = 0) -> optuna.Study:
+        """Load the study with the sampler and the pruner of the trial with a certain number."""
+        return optuna.load_study(
+            study_name=self.name,
+            storage=storage,
+            sampler=make_sampler(self.block, self.space, number),
+            pruner=make_pruner(self.block),
+        )
+
+    def queue(self, storage: BaseStorage) -> TrialQueue:
+        """Return the trials as a worker sees them."""
+        return TrialQueue(
+            storage, self.name, self.n_trials, self.space.defaults, lambda number: self.study(storage, number)
+        )
+
+    def run(
+        self,
+        storage: BaseStorage,
+        watch: Watcher,
+        deadline: float | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Run trials until the study has as many as it is for.
+
+        Parameters
+        ----------
+        storage : BaseStorage
+        watch : Watcher
+        deadline : float, optional
+            No trial starts after this value of ``time.monotonic()``.
+        stop : callable
+            True to start no more trials.
+
+        Raises
+        ------
+        ExperimentError
+            If the storage is lost, or trials keep failing with the same error.
+        """
+        try:
+            with quiet_optuna():
+                self._run(self.queue(storage), watch, deadline, stop)
+        except storage_errors() as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ExperimentError(f"the storage of the study is lost, and the same command goes on: {reason}") from None
+
+    def _run(self, queue: TrialQueue, watch: Watcher, deadline: float | None, stop: Callable[[], bool]) -> None:
+        watch(queue.trials(), None)
+        while not stop() and (deadline is None or time.monotonic() < deadline):
+            queue.recover()
+            queue.check_failures()
+            trial = queue.claim()
+            if trial is not None:
+                self._run_trial(queue, trial, watch)
+                watch(queue.trials(), None)
+            elif queue.is_running():
+                # a worker may yet lose the trial that it runs
+                time.sleep(_POLL)
+                watch(queue.trials(), None)
+            else:
+                return
+        queue.check_failures()
+
+    def _run_trial(self, queue: TrialQueue, trial: optuna.Trial, watch: Watcher) -> None:
+        def step(done: int, total: int, _: float | None = None) -> None:
+            watch(None, done / max(total, 1))
+
+        values: list[float] | None = None
+        try:
+            with queue.heartbeat(trial):
+                parameters = self.parameters(trial)
+                started = time.perf_counter()
+                try:
+                    values, state = self.objective(trial, step, parameters), TrialState.COMPLETE
+                except optuna.TrialPruned:
+                    state = TrialState.PRUNED
+                except StorageLost:
+                    raise
+                except Exception as error:
+                    state = TrialState.FAIL
+                    trial.set_user_attr("error", f"{type(error).__name__}: {' '.join(str(error).split())}")
+                trial.set_user_attr("fit_seconds", time.perf_counter() - started)
+                trial.set_user_attr("process", os.getpid())
+                trial.study.tell(trial, values, state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            # another worker took it back: its result is not wanted any more
+            return
+        except BaseException:
+            with suppress(Exception):
+                queue.interrupt(trial)
+            raise
+
+    def parameters(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        """Return the parameters of a trial by name; of the default trial, those that the default sets to a value."""
+        if trial.user_attrs.get("default"):
+            known = [parameter for parameter in self.space.parameters if parameter.name in self.space.defaults]
+            return {parameter.name: parameter.suggest(trial) for parameter in known}
+        return self.space.suggest(trial)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Silence Optuna's log and its warnings, which speak to programmers, inside the block."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.filterwarnings("ignore", module=r"optuna\.")
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _difference(before: Any, now: Any) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                return f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+    return f"it was {before!r} and is {now!r}"

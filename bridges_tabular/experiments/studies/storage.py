@@ -1,0 +1,157 @@
+"""Where studies are kept: databases, journal files and gRPC proxies, opened so that a crash loses no finished trial."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from bridges_tabular.experiments.config import ExperimentError
+from bridges_tabular.experiments.folders import check_writable
+
+JOURNAL_FILE = "study.log"
+_SQLITE_PATIENCE = 60.0
+_PROXY_PATIENCE = 10.0
+
+
+class StorageLost(Exception):
+    """The storage cannot be reached or written any more; what it holds stays."""
+
+
+def open_storage(url: str | None, folder: Path) -> BaseStorage:
+    """Open the storage of a study, made where it does not exist.
+
+    Parameters
+    ----------
+    url : str or None
+        As ``study.storage`` in the experiment file.
+    folder : path
+        The output folder, which keeps the journal where ``url`` is None.
+
+    Raises
+    ------
+    ExperimentError
+        If it cannot be opened.
+    """
+    try:
+        if url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            return _open_journal(folder / JOURNAL_FILE)
+        if url.startswith("grpc://"):
+            return _open_proxy(url.removeprefix("grpc://"))
+        if "://" in url:
+            return _open_database(url)
+        check_writable(Path(url))
+        return _open_journal(Path(url))
+    except ExperimentError as error:
+        raise ExperimentError(f"study.storage: {error}") from None
+    except Exception as error:
+        # whatever the driver of a database raises
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise ExperimentError(f"study.storage: {hide_password(url or '')} cannot be opened: {reason}") from None
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return what reading or writing a storage raises when it is lost."""
+    errors: tuple[type[Exception], ...] = (
+        StorageLost,
+        OSError,
+        optuna.exceptions.StorageInternalError,
+        sqlalchemy.exc.SQLAlchemyError,
+    )
+    grpc: Any = sys.modules.get("grpc")
+    return errors if grpc is None else (*errors, grpc.RpcError)
+
+
+def hide_password(url: str) -> str:
+    """Return the URL of a storage as it may be shown and written to files."""
+    if "://" not in url:
+        return url
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except (ValueError, sqlalchemy.exc.ArgumentError):
+        return url.partition("://")[0] + "://..."
+
+
+class _Journal(JournalFileBackend):
+    """A journal file that survives a half-written line: a kill or a full disk leaves one, and Optuna cannot read on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._own_lock = JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), lock_obj=self._own_lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._own_lock.acquire()
+        try:
+            with self._path.open("r+b") as file:
+                _cut_unfinished_line(file)
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            self._own_lock.release()
+
+
+def _cut_unfinished_line(file: BinaryIO) -> None:
+    """Leave the file at its end, after whole lines alone."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return optuna.storages.JournalStorage(_Journal(path))
+
+
+def _open_database(url: str) -> BaseStorage:
+    parsed = sqlalchemy.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}})
+        _lock_from_the_start(storage.engine)
+    else:
+        # a server closes connections that were idle during a long fit
+        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    # what Optuna itself puts around a database, so that finished trials are read once
+    return _CachedStorage(storage)
+
+
+def _lock_from_the_start(engine: Any) -> None:
+    """Let SQLite's transactions lock before they read: by default two workers could both read a trial as free."""
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    # connections from before know nothing of it
+    engine.dispose()
+
+
+def _open_proxy(address: str) -> BaseStorage:
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal():
+        raise ExperimentError(f"'grpc://{address}' must have the form grpc://HOST:PORT")
+    try:
+        proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+        proxy.wait_server_ready(timeout=_PROXY_PATIENCE)
+        return proxy
+    except ImportError:
+        raise ExperimentError("a gRPC proxy needs grpcio and protobuf: pip install grpcio protobuf") from None

@@ -1,0 +1,229 @@
+"""A study from the experiment file to the files it leaves: search, best configuration, test scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from bridges_tabular.experiments.comparison import Comparison, compare
+from bridges_tabular.experiments.config import Experiment, ExperimentError, ModelBlock, ReportBlock, StudyBlock
+from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_writable, new_file
+from bridges_tabular.experiments.models import check_models
+from bridges_tabular.experiments.studies.progress import StudyBars
+from bridges_tabular.experiments.studies.report import render_study
+from bridges_tabular.experiments.studies.search import Data, Search, quiet_optuna
+from bridges_tabular.experiments.studies.space import with_values
+from bridges_tabular.experiments.studies.storage import JOURNAL_FILE, hide_password, open_storage
+from bridges_tabular.experiments.studies.table import trials_frame
+from bridges_tabular.experiments.studies.workers import run_workers
+
+BEST_FILE = "best.yaml"
+TRIALS_FILE = "trials.csv"
+STUDY_FILE = "study.html"
+_OUTPUTS = (CONFIG_FILE, BEST_FILE, TRIALS_FILE, STUDY_FILE, RESULTS_FILE, JOURNAL_FILE, f"{JOURNAL_FILE}.lock")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes
+    ----------
+    trials : DataFrame
+        The rows of trials.csv.
+    best : Experiment
+        The default and the best configuration of every model, on the split of the study.
+    comparison : Comparison
+        Of those, on the test rows.
+    studies : dict
+        The studies of Optuna by the names of the models.
+    """
+
+    trials: pd.DataFrame
+    best: Experiment
+    comparison: Comparison
+    studies: dict[str, optuna.Study]
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """Test scores of the default and the best configurations, with the columns of results.csv."""
+        return self.comparison.results
+
+
+class BridgeStudy:
+    """Search the parameters of models of an experiment with Optuna.
+
+    Parameters
+    ----------
+    experiment : Experiment, path of an experiment file, name of a bundled one, or mapping with its content
+        With a ``study`` block.
+    out : path, optional
+        Folder for the results and, unless ``study.storage`` says otherwise, for the trials; a study that it holds
+        goes on. By default nothing is written, and trials are kept in memory.
+    overwrite : bool
+        Start anew: forget the study that ``out`` and the storage hold.
+
+    Raises
+    ------
+    ExperimentError
+        For anything that would keep a trial from running.
+
+    Notes
+    -----
+    Trials see the training and validation rows of the experiment's first split, see
+    :func:`~bridges_tabular.experiments.studies.objective.make_parts`. Its test rows are scored once, at the end, with
+    the default configuration and the best one. The other splits play no part: their test rows are among those that
+    the study has seen.
+
+    Examples
+    --------
+    >>> from bridges_tabular.experiments import BridgeStudy
+    >>> result = BridgeStudy("diamonds_study", out="runs/tuned").optimize()  # doctest: +SKIP
+    >>> result.best.models, result.results  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment | Mapping[str, Any] | str | Path,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.experiment = experiment if isinstance(experiment, Experiment) else Experiment.read(experiment)
+        self.out = None if out is None else Path(out)
+        if self.experiment.study is None:
+            raise ExperimentError("study: is missing; see 'bridges-tabular tune --help' for what it may hold")
+        self._block: StudyBlock = self.experiment.study
+        if self.out is None and self._block.storage is None and self._block.workers > 1:
+            raise ExperimentError("study.workers: several need a storage that they share, or an output folder")
+        if self.out is not None:
+            _check_folder(self.out, overwrite)
+        check_models(self.experiment)
+        data = Data.load(self.experiment)
+        self._searches = [Search.prepare(self.experiment, model, data) for model in self._block.models]
+        self._storage = self._open(overwrite)
+
+    def optimize(self, quiet: bool = False) -> StudyResult:
+        """Run the trials that are missing, then train and test the default and the best configurations.
+
+        Parameters
+        ----------
+        quiet : bool
+            No progress bars.
+
+        Raises
+        ------
+        ExperimentError
+            If trials keep failing, or the storage is lost; what is finished is kept.
+        """
+        deadline = None if self._block.timeout is None else time.monotonic() + self._block.timeout
+        with StudyBars(self._searches, quiet) as bars:
+            for search in self._searches:
+                self._run(search, bars, deadline)
+        with quiet_optuna():
+            studies = {search.model: search.study(self._storage) for search in self._searches}
+            trials = trials_frame({search.model: studies[search.model] for search in self._searches}, self._searches)
+            best = self._best_experiment(studies)
+            self._write(TRIALS_FILE, trials.to_csv(index=False))
+            self._write(STUDY_FILE, render_study(self.experiment, studies, self._searches))
+        self._write(BEST_FILE, _without_password(best).to_yaml())
+        comparison = compare(best, quiet=quiet)
+        self._write(RESULTS_FILE, comparison.results.to_csv(index=False))
+        return StudyResult(trials, best, comparison, studies)
+
+    @property
+    def dashboard_command(self) -> str:
+        """The command that shows the trials in a browser, with the extra "dashboard"."""
+        url = self._block.storage
+        return f"optuna-dashboard {hide_password(url) if url else (self.out or Path()) / JOURNAL_FILE}"
+
+    def _open(self, overwrite: bool) -> BaseStorage:
+        url = self._block.storage
+        if url is None and self.out is None:
+            storage: BaseStorage = optuna.storages.InMemoryStorage()
+        else:
+            folder = self.out or Path()
+            if overwrite and self.out is not None:
+                for name in _OUTPUTS:
+                    (self.out / name).unlink(missing_ok=True)
+            with quiet_optuna():
+                storage = open_storage(url, folder)
+        with quiet_optuna():
+            if overwrite:
+                for search in self._searches:
+                    if search.name in optuna.get_all_study_names(storage):
+                        optuna.delete_study(study_name=search.name, storage=storage)
+            for search in self._searches:
+                search.create(storage)
+        self._write(CONFIG_FILE, _without_password(self.experiment).to_yaml())
+        return storage
+
+    def _run(self, search: Search, bars: StudyBars, deadline: float | None) -> None:
+        watch = bars.watcher(search)
+        if self._block.workers == 1:
+            search.run(self._storage, watch, deadline)
+            return
+        queue = search.queue(self._storage)
+        run_workers(self.experiment, search.model, self.out or Path(), deadline, lambda: watch(queue.trials(), None))
+
+    def _best_experiment(self, studies: Mapping[str, optuna.Study]) -> Experiment:
+        models: dict[str, ModelBlock] = {}
+        for search in self._searches:
+            block = self.experiment.models[search.model]
+            models[search.model] = block
+            for suffix, trial in _best_trials(search, studies[search.model].trials).items():
+                params = with_values(block.params, search.parameters(trial))
+                models[f"{search.model}_{suffix}"] = ModelBlock(block.engine, params)
+        return replace(
+            self.experiment,
+            split=replace(self.experiment.split, seeds=self.experiment.split.seeds[:1]),
+            models=models,
+            report=ReportBlock(self._searches[0].model),
+        )
+
+    def _write(self, name: str, content: str) -> None:
+        if self.out is None:
+            return
+        try:
+            with new_file(self.out / name) as path:
+                path.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise ExperimentError(f"{self.out / name} cannot be written: {error.strerror}") from None
+
+
+def _best_trials(search: Search, trials: list[FrozenTrial]) -> dict[str, FrozenTrial]:
+    """Return the best trial as "tuned"; the best by each metric, as "tuned_rmse", where they are not the same."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
+        raise ExperimentError(f"no trial of {search.model} was finished" + (f": {errors[-1]}" if errors else ""))
+    best = {
+        metric: min(complete, key=lambda trial: (trial.values[i], trial.number))
+        for i, metric in enumerate(search.block.metrics)
+    }
+    if len({trial.number for trial in best.values()}) == 1:
+        return {"tuned": next(iter(best.values()))}
+    return {f"tuned_{metric}": trial for metric, trial in best.items()}
+
+
+def _without_password(experiment: Experiment) -> Experiment:
+    if experiment.study is None or experiment.study.storage is None:
+        return experiment
+    return replace(experiment, study=replace(experiment.study, storage=hide_password(experiment.study.storage)))
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise ExperimentError(f"{out} is a file, not a folder")
+    held = [path.name for path in out.iterdir()] if out.is_dir() else []
+    foreign = [name for name in held if name not in _OUTPUTS and not name.startswith(".")]
+    if foreign or (held and CONFIG_FILE not in held):
+        raise ExperimentError(f"{out} holds files that are not of a study: choose another folder with --out")
+    check_writable(out / CONFIG_FILE)

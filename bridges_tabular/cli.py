@@ -1,4 +1,4 @@
-"""The command line: ``bridges-tabular compare``, ``train``, ``predict`` and ``tune``.
+"""The command line: ``bridges-tabular compare``, ``train``, ``predict``, ``tune`` and ``report``.
 
 Only the parser is built here; a command imports what it needs when it runs, so that ``--help`` is instant.
 """
@@ -26,6 +26,8 @@ examples:
   bridges-tabular train my.yaml --model network_bridge --out models/bridge
   bridges-tabular predict models/bridge new.csv --out predictions.csv
   bridges-tabular tune my.yaml study.model=network_bridge study.trials=50 --out runs/tuned
+  bridges-tabular report runs/64
+      the report of a comparison, made anew from its files
 
 'bridges-tabular COMMAND --help' explains each command."""
 
@@ -351,10 +353,14 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--overwrite", action="store_true", help="forget the study that DIR or its storage holds")
     tune.set_defaults(run=_tune, interrupted="finished trials are kept: the same command goes on")
 
+    report = _command(commands, "report", "make the report of a comparison anew", _REPORT, _REPORT_EXAMPLES)
+    report.add_argument("run_dir", metavar="DIR", help="a folder written by compare")
+    report.set_defaults(run=_report, interrupted="the report stays as it was")
+
     for command in (compare, train, predict):
         command.add_argument("--overwrite", action="store_true", help="replace what --out holds (default: refuse)")
         command.set_defaults(interrupted="nothing was written")
-    for command in (compare, train, predict, tune):
+    for command in (compare, train, predict, tune, report):
         command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 

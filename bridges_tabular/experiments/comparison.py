@@ -12,9 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bridges_tabular.experiments import folders
 from bridges_tabular.experiments.config import Experiment, ExperimentError
@@ -27,7 +25,6 @@ from bridges_tabular.experiments.tables import Split, Table, load_table, make_sp
 from bridges_tabular.experiments.training import fit_and_score
 
 _LIBRARIES = ("bridges-tabular", "numpy", "pandas", "scikit-learn", "torch", "pytorch-tabular", "xgboost", "plotly")
-_HISTOGRAM_CELLS = 80
 
 
 @dataclass(frozen=True)
@@ -188,7 +185,7 @@ def _look_inside(table: Table, split: Split, models: Mapping[str, Regressor], pa
         key: dict[str, Any] = {"table": table.name, "model": name, "seed": split.seed}
         importance = permutation_importance(model, X_test, y_test, split.seed)
         part.importances.append(importance.assign(**key)[list(IMPORTANCE_COLUMNS)])
-        encoder = describe_encoder(model, table.y[split.train])
+        encoder = describe_encoder(model, X_test, y_test)
         if encoder is not None:
             part.encoders.append(key | encoder)
         add_model(part.examples, name, model, X_test)
@@ -228,13 +225,7 @@ def _table_facts(table: Table, split: Split) -> dict[str, Any]:
         "numbers": int(sum(pd.api.types.is_numeric_dtype(dtype) for dtype in table.X.dtypes)),
         "columns": [str(column) for column in table.X.columns],
         "parts": {part: len(rows) for part, rows in split.parts().items()},
-        "histogram": _histogram(table.y[split.train]),
     }
-
-
-def _histogram(y: NDArray[np.float64]) -> dict[str, list[float]]:
-    counts, edges = np.histogram(y, bins=_HISTOGRAM_CELLS)
-    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def _version(library: str) -> str:

@@ -17,6 +17,7 @@ _REPEATS = 3
 _PERMUTED_ROWS = 20_000
 _FEWEST_ROWS, _MOST_ROWS = 200, 1_000
 _GRID = 240
+_HISTOGRAM_CELLS = 60
 
 
 class LearningCurve:
@@ -81,20 +82,21 @@ def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], 
     return pd.DataFrame(lines)
 
 
-def describe_encoder(model: Any, y: NDArray[np.float64]) -> dict[str, Any] | None:
+def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dict[str, Any] | None:
     """Classes, decoder and encoder of a fitted model over bins, as values that JSON can hold; None without bins.
 
     Parameters
     ----------
     model : Regressor
-    y : array of shape (n,)
-        Training targets, which say where the encoder is looked at.
+    X, y : DataFrame of shape (n, p), array of shape (n,)
+        Rows whose targets, or errors where the bins lie on those, are counted along the axis of the bins.
 
     Returns
     -------
     dict
-        ``edges`` (k + 1,), ``centers`` (k,) and ``values`` (k,), those of the decoder; ``y`` (g,) and the encoder
-        ``psi`` (g, k) there. All in units of the target.
+        ``on`` ("target" or "error"), ``edges`` (k + 1,), ``centers`` (k,) and ``values`` (k,), those of the decoder;
+        ``y`` (g,) and the encoder ``psi`` (g, k) there; ``histogram`` with its ``edges`` and ``counts``. All in units
+        of the target.
     """
     codec = _codec(model)
     if codec is None:
@@ -102,21 +104,26 @@ def describe_encoder(model: Any, y: NDArray[np.float64]) -> dict[str, Any] | Non
     import torch
 
     mean, scale = float(codec.mean), float(codec.scale)
-    bins = codec.bins
-    ends = np.linspace(y.min(), y.max(), _GRID // 2)
-    grid = np.unique(np.concatenate([ends, np.quantile(y, np.linspace(0, 1, _GRID // 2))]))
+    edges, centers = (mean + scale * positions for positions in (codec.bins.edges, codec.bins.centers))
+    # finer where the classes are narrower
+    within = np.linspace(0, 1, _GRID // len(centers) + 2)[:-1]
+    grid = np.append((edges[:-1, None] + within * np.diff(edges)[:, None]).ravel(), edges[-1])
     with torch.inference_mode():
         psi = codec.encode(codec.standardise(torch.as_tensor(grid))).exp().double().numpy()
-        values = codec.decoder.values.double().numpy()
+        values = mean + scale * codec.decoder.values.double().numpy()
+    on_errors = getattr(model, "location", "none") != "none"
+    counts, cells = np.histogram(y - model.predict(X) if on_errors else y, bins=_HISTOGRAM_CELLS)
     return {
-        "edges": (mean + scale * bins.edges).tolist(),
-        "centers": (mean + scale * bins.centers).tolist(),
-        "values": (mean + scale * values).tolist(),
+        "on": "error" if on_errors else "target",
+        "edges": edges.tolist(),
+        "centers": centers.tolist(),
+        "values": values.tolist(),
         "y": grid.tolist(),
         "psi": psi.round(5).tolist(),
+        "histogram": {"edges": cells.tolist(), "counts": counts.tolist()},
     }
 
 
 def _codec(model: Any) -> Any:
     codecs = getattr(getattr(model, "model_", None), "codecs", None)
-    return codecs[0] if codecs else getattr(getattr(model, "_target", None), "codec", None)
+    return codecs[0] if codecs else getattr(getattr(getattr(model, "_model", None), "target", None), "codec", None)

@@ -106,9 +106,9 @@ def width_figure(encoder: dict[str, Any], look: Look, target: str) -> Figure:
     }
 
 
-def bins_figure(encoder: dict[str, Any], histogram: dict[str, list[float]], look: Look, target: str) -> Figure:
-    """Edges of the bins over the histogram of the training targets."""
-    edges, counts = np.array(histogram["edges"]), np.array(histogram["counts"])
+def bins_figure(encoder: dict[str, Any], look: Look, target: str) -> Figure:
+    """Edges of the bins below the histogram of what they divide."""
+    edges, counts = np.array(encoder["histogram"]["edges"]), np.array(encoder["histogram"]["counts"])
     top = float(counts.max())
     bars = {
         "type": "bar",
@@ -125,7 +125,7 @@ def bins_figure(encoder: dict[str, Any], histogram: dict[str, list[float]], look
         "data": [bars, ticks],
         "layout": {
             "xaxis": axis(target, nticks=5),
-            "yaxis": axis("training rows", nticks=4, range=[-0.12 * top, 1.04 * top]),
+            "yaxis": axis("rows", nticks=5, range=[-0.12 * top, 1.04 * top]),
             "bargap": 0,
         },
     }

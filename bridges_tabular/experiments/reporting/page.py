@@ -126,7 +126,7 @@ def _table(run: Run, facts: dict[str, Any], number: int, look: dict[str, Look], 
         "point_models": [
             name for name in run.models if run.examples and run.examples[0]["models"][name]["distribution"] is None
         ],
-        "encoders": [_encoder(encoder, facts, look, drawn) for encoder in run.encoders],
+        "encoders": [_encoder(encoder, target, look, drawn) for encoder in run.encoders],
         "importance": drawn.add(
             figures.importance_figure(run.importances, target, look), "Permutation importances of the features"
         ),
@@ -258,15 +258,19 @@ def _examples(run: Run, look: dict[str, Look], target: str, drawn: _Figures) -> 
     return groups
 
 
-def _encoder(encoder: dict[str, Any], facts: dict[str, Any], look: dict[str, Look], drawn: _Figures) -> dict[str, Any]:
-    name, target = encoder["model"], facts["target"]
+def _encoder(encoder: dict[str, Any], target: str, look: dict[str, Look], drawn: _Figures) -> dict[str, Any]:
+    name = encoder["model"]
     model = look[name]
+    if encoder["on"] == "error":
+        target, counted = f"{target} less the location", "errors of the point prediction on test rows"
+    else:
+        counted = "targets of the test rows"
     plots = (
-        (distributions.encoder_figure(encoder, target), "Encoder", "psi(y): how a target is spread over the classes."),
+        (distributions.encoder_figure(encoder, target), "Encoder", "psi(y): how a value is spread over the classes."),
         (
-            distributions.bins_figure(encoder, facts["histogram"], model, target),
+            distributions.bins_figure(encoder, model, target),
             "Bins",
-            "Edges of the bins below the histogram of the training targets.",
+            f"Edges of the bins below the histogram of the {counted}.",
         ),
         (
             distributions.decoder_figure(encoder, model),
@@ -276,11 +280,12 @@ def _encoder(encoder: dict[str, Any], facts: dict[str, Any], look: dict[str, Loo
         (
             distributions.width_figure(encoder, model, target),
             "Widths",
-            "Width of each class; dotted, how widely the encoder spreads a target.",
+            "Width of each class; dotted, how widely the encoder spreads a value.",
         ),
     )
     return {
         "model": name,
+        "on_errors": encoder["on"] == "error",
         "figures": [drawn.add(figure, f"{title} of {name}", title) | {"note": note} for figure, title, note in plots],
     }
 

@@ -57,6 +57,7 @@ class BridgeRegressorMixin(RegressorMixin):
     _units: tuple[float, float]
     _calibrator: DistributionCalibrator | None
     _conformal: ConformalIntervals | None
+    _atoms: Floats
 
     def check_params(self) -> None:
         """Refuse a hyper-parameter that no fit could use; needs no data.
@@ -148,6 +149,7 @@ class BridgeRegressorMixin(RegressorMixin):
         method: Calibration = asked if encoder is not None or asked == "none" else "pooled"
         held_out = validation if validation is not None else conformal
         self._units, self._calibrator, self._conformal = units, None, None
+        self._atoms = np.empty(0)
         if held_out is None:
             if encoder is not None:
                 nothing = np.empty((0, encoder.bins.n_bins))
@@ -167,8 +169,20 @@ class BridgeRegressorMixin(RegressorMixin):
             y_train=self._in_units(y_train),
             train_weight=train_weight,
         )
-        rows = conformal if conformal is not None else held_out
-        self._conformal = ConformalIntervals().fit(self._distribution(rows.forecast), rows.y, rows.weight)
+        self._atoms = self._exact_atoms(y_train)
+        if conformal is not None and conformal is not held_out:
+            scored = self._distribution(conformal.forecast)
+            self._conformal = ConformalIntervals().fit(scored, conformal.y, conformal.weight)
+            return
+        y = self._in_units(held_out.y)
+        scored = self._calibrator.predict_held_out(
+            forecast.pi if encoder is not None else None,
+            forecast.point,
+            y,
+            location=forecast.location,
+            sample_weight=held_out.weight,
+        )
+        self._conformal = ConformalIntervals().fit(scored, y, held_out.weight)
 
     def _distribution(self, forecast: Forecast) -> BinnedDistribution:
         """Predictive distributions of forecast rows, in the user's units."""
@@ -177,11 +191,12 @@ class BridgeRegressorMixin(RegressorMixin):
         mean, scale = self._units
         rows = self._standardised(forecast)
         pi = rows.pi if self._calibrator.encoder is not None else None
-        return self._calibrator.predict(pi, rows.point, location=rows.location).affine(scale, mean)
+        distribution = self._calibrator.predict(pi, rows.point, location=rows.location).affine(scale, mean)
+        return _moved_to(self._atoms, scale * self._in_units(self._atoms) + mean, distribution)
 
     def _calibration_arrays(self) -> dict[str, NDArray[np.float64]]:
         """State of the calibration as named arrays, all of their names beginning with "calibration."."""
-        arrays: dict[str, NDArray[Any]] = {"units": np.array(self._units)}
+        arrays: dict[str, NDArray[Any]] = {"units": np.array(self._units), "atoms": self._atoms}
         if self._calibrator is not None:
             arrays["method"] = np.array([CALIBRATIONS.index(self._calibrator.method)])
         for name, part in {"calibrator": self._calibrator, "conformal": self._conformal}.items():
@@ -198,11 +213,18 @@ class BridgeRegressorMixin(RegressorMixin):
 
         state, calibrator, conformal = named(""), named("calibrator."), named("conformal.")
         mean, scale = state["units"].tolist()
-        self._units, self._calibrator = (mean, scale), None
+        self._units, self._calibrator, self._atoms = (mean, scale), None, state["atoms"]
         if calibrator:
             method = CALIBRATIONS[int(state["method"][0])]
             self._calibrator = DistributionCalibrator.from_arrays(method, encoder, calibrator)
         self._conformal = ConformalIntervals.from_arrays(conformal) if conformal else None
+
+    def _exact_atoms(self, y_train: Floats) -> Floats:
+        """Training targets that the calibrator made atoms of, in the user's units."""
+        assert self._calibrator is not None
+        values = np.unique(y_train)
+        atoms: Floats = values[np.isin(self._in_units(values), self._calibrator.arrays().get("atoms.values", []))]
+        return atoms
 
     def _standardised(self, forecast: Forecast) -> Forecast:
         location = None if forecast.location is None else forecast.location / self._units[1]
@@ -211,3 +233,18 @@ class BridgeRegressorMixin(RegressorMixin):
     def _in_units(self, y: Floats) -> Floats:
         mean, scale = self._units
         return (np.asarray(y, dtype=np.float64) - mean) / scale
+
+
+def _moved_to(atoms: Floats, rounded: Floats, distribution: BinnedDistribution) -> BinnedDistribution:
+    """Move edges from where standardising and back has put atoms to the atoms themselves.
+
+    An interval that ends on an atom would otherwise leave it out by the last digit.
+    """
+    if not atoms.size:
+        return distribution
+    edges = distribution.edges
+    nearest = np.clip(np.searchsorted(rounded, edges), 0, len(rounded) - 1)
+    edges = np.maximum.accumulate(np.where(rounded[nearest] == edges, atoms[nearest], edges), axis=-1)
+    return type(distribution)(
+        edges, distribution.masses, tail_masses=distribution.tail_masses, tail_scales=distribution.tail_scales
+    )

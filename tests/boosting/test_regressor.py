@@ -192,3 +192,14 @@ def test_unusable_targets_are_refused(change: Any, words: list[str], homes: Home
     with pytest.raises(ValueError, match=r".+") as caught:
         XGBBridgeRegressor("soft").fit(X, change(y))
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("params", [{}, {"scheme": "least_squares"}, {"scheme": "soft", "location": "none"}])
+def test_intervals_hold_the_values_of_a_discrete_target(params: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 2))
+    # values that standardising and back does not return to the last digit
+    y = np.array([0.1, 0.7, 1.3, 2.2])[np.digitize(X[:, 0], [-0.5, 0.3, 1.0])]
+    model = XGBBridgeRegressor(n_estimators=40, n_jobs=1, **params).fit(X[:450], y[:450])
+    low, high = model.predict_interval(X[450:], 0.9).T
+    assert np.mean((low <= y[450:]) & (y[450:] <= high)) > 0.9

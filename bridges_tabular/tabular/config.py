@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from omegaconf import OmegaConf
 from pytorch_tabular import models
 from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.common.heads import LinearHeadConfig
 
-from bridges_tabular.core.bins import PLACEMENTS
-from bridges_tabular.core.encoders import KERNELS
-from bridges_tabular.tabular.head import HEADS
+from bridges_tabular.core.bins import PLACEMENTS, Bins
+from bridges_tabular.core.encoders import KERNELS, TargetEncoder
+from bridges_tabular.tabular.choices import import_class, unknown
+from bridges_tabular.tabular.head import HEADS, head_class
 
 SCHEMES = ("least_squares", "softmax_least_squares", "hard", "soft", "pretrained", "end_to_end")
 
 # a mixture density network is itself a head, with an objective of its own
 _NOT_BACKBONES = ("MDNConfig",)
+_LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
+_DEFAULT_KERNEL = "tilted"
 
 
 def backbone_names() -> list[str]:
@@ -29,8 +34,15 @@ def backbone_names() -> list[str]:
     )
 
 
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration of OmegaConf as plain values."""
+    container = OmegaConf.to_container(config)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
 @dataclass
-class BridgeConfig(ModelConfig):  # type: ignore[misc]
+class BridgeConfig(ModelConfig):
     """A pytorch-tabular network trained on the encoder-decoder objective.
 
     Use it like any other model configuration of pytorch-tabular, from Python or from YAML (``_module_src:
@@ -40,7 +52,7 @@ class BridgeConfig(ModelConfig):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        For a value or a key of ``backbone_config_params`` or ``head_config`` that no model could use.
+        For a value, a key of ``backbone_config_params`` or ``head_config``, or a combination that no model could use.
     """
 
     backbone_config_class: str = field(
@@ -59,13 +71,22 @@ class BridgeConfig(ModelConfig):  # type: ignore[misc]
         default="blend",
         metadata={"help": "Where the bins lie on the target axis.", "choices": list(PLACEMENTS)},
     )
-    kernel: str = field(default="tilted", metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)})
+    kernel: str = field(
+        default=_DEFAULT_KERNEL, metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)}
+    )
     smoothing: float = field(default=1.5, metadata={"help": "Width of the kernel in local bin widths."})
+    encoder: str | None = field(
+        default=None,
+        metadata={"help": "Import path of an encoder of your own, in place of that of soft, pretrained or end_to_end."},
+    )
     autoencoding_weight: float = field(
         default=10.0, metadata={"help": "Weight of (y - mu.psi)^2; end_to_end alone uses it."}
     )
     alignment_weight: float = field(default=1.0, metadata={"help": "Weight of KL(psi || pi)."})
     regression_weight: float = field(default=0.0, metadata={"help": "Weight of (y - mu.pi)^2."})
+    crps_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the CRPS of pi as a histogram over the bins, on the scaled target."}
+    )
     encoder_learning_rate: float = field(
         default=0.3, metadata={"help": "Learning rate of encoder and decoder as a multiple of learning_rate."}
     )
@@ -73,8 +94,9 @@ class BridgeConfig(ModelConfig):  # type: ignore[misc]
     head_config: dict[str, Any] = field(
         default_factory=dict,
         metadata={
-            "help": f"kind ({', '.join(('auto', *HEADS))}; default auto), gamma (scale of the cumulative head, "
-            "default 3), and the keys of pytorch-tabular's LinearHead, which comes before it."
+            "help": f"kind ({', '.join(HEADS)}, or the import path of a BridgeHead of your own; default auto), the "
+            "head's own parameters (gamma of auto and cumulative), and the keys of pytorch-tabular's LinearHead, "
+            "which comes before it."
         },
     )
     _module_src: str = field(default="models.bridge")
@@ -88,39 +110,64 @@ class BridgeConfig(ModelConfig):  # type: ignore[misc]
         super().__post_init__()
         self.head, self.head_config = "BridgeHead", own_head_config
         self._check_keys()
-        for name in ("n_bins", "smoothing", "encoder_learning_rate", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.n_bins < 2:
-            raise ValueError(f"n_bins must be at least 2, got {self.n_bins}")
-        for name in ("autoencoding_weight", "alignment_weight", "regression_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not self.alignment_weight and not self.regression_weight:
-            raise ValueError("alignment_weight and regression_weight are both 0: nothing would train the network")
-        kind = self.head_config.get("kind", "auto")
-        if kind not in ("auto", *HEADS):
-            raise ValueError(f"head must be one of {', '.join(('auto', *HEADS))}, got {kind!r}")
+        self._check_numbers()
+        self._check_combinations()
 
     @property
     def linear_head_config(self) -> dict[str, Any]:
         """The part of ``head_config`` that belongs to pytorch-tabular's LinearHead."""
-        return {"layers": "", **{key: value for key, value in self.head_config.items() if key not in _OWN_HEAD_KEYS}}
+        given = {key: value for key, value in self.head_config.items() if key in _LINEAR_HEAD_KEYS}
+        return {"layers": "", **given}
+
+    @property
+    def head_params(self) -> dict[str, Any]:
+        """The part of ``head_config`` that belongs to the bridge head, but for its kind."""
+        return {key: value for key, value in self.head_config.items() if key not in ("kind", *_LINEAR_HEAD_KEYS)}
+
+    @property
+    def head_kind(self) -> str:
+        """The kind of bridge head, or an import path."""
+        return str(self.head_config.get("kind", "auto"))
+
+    def encoder_class(self) -> Callable[[Bins, float], TargetEncoder] | None:
+        """The class of ``encoder``, if there is one."""
+        if self.encoder is None:
+            return None
+        found: type[TargetEncoder] = import_class(self.encoder, TargetEncoder, "encoder", [])
+        return found
 
     def _check_keys(self) -> None:
         if self.backbone_config_class not in backbone_names():
-            raise ValueError(_unknown("backbone", self.backbone_config_class, backbone_names()))
+            raise ValueError(unknown("backbone", self.backbone_config_class, backbone_names()))
         known = [item.name for item in fields(getattr(models, self.backbone_config_class)) if item.init]
         for key in self.backbone_config_params:
             if key not in known:
-                raise ValueError(_unknown(f"backbone_config_params of {self.backbone_config_class}", key, known))
+                raise ValueError(unknown(f"backbone_config_params of {self.backbone_config_class}", key, known))
+        own = [name for name in inspect.signature(head_class(self.head_kind)).parameters if name != "n_bins"]
+        for key in self.head_params:
+            if key not in own:
+                where = f"head_config of kind {self.head_kind!r}"
+                raise ValueError(unknown(where, key, ["kind", *own, *_LINEAR_HEAD_KEYS]))
 
+    def _check_numbers(self) -> None:
+        for name in ("smoothing", "encoder_learning_rate", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.n_bins < 2:
+            raise ValueError(f"n_bins must be at least 2, got {self.n_bins}")
+        for name in ("autoencoding_weight", "alignment_weight", "regression_weight", "crps_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not (self.alignment_weight or self.regression_weight):
+            raise ValueError("alignment_weight and regression_weight are both 0: nothing would train the network")
 
-_OWN_HEAD_KEYS = ("kind", "gamma")
-_LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
-
-
-def _unknown(where: str, key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{where}: unknown {key!r}; {hint}choices: {', '.join(name for name in known if name[0] != '_')}"
+    def _check_combinations(self) -> None:
+        if self.encoder_class() is not None and self.scheme not in ("soft", "pretrained", "end_to_end"):
+            raise ValueError(
+                f"encoder={self.encoder!r} has no place in scheme={self.scheme!r}, which has none to replace"
+            )
+        if self.kernel != _DEFAULT_KERNEL and (self.scheme != "soft" or self.encoder is not None):
+            user = "an encoder of your own" if self.encoder is not None else f"scheme={self.scheme!r}"
+            raise ValueError(f"kernel={self.kernel!r} has no effect with {user}: only the soft encoder has a kernel")
+        if self.crps_weight and self.scheme == "least_squares":
+            raise ValueError("crps_weight has no effect with scheme='least_squares', which predicts no distribution")

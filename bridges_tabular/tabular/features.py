@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pytorch_tabular.tabular_datamodule import TabularDatamodule
 from torch import Tensor
 
-from bridges_tabular._frames import TableEncoder
+from bridges_tabular._frames import TableEncoder, as_frame
+
+_ELAPSED = "elapsed"
 
 
 class FeatureTensors:
-    """Cleans a table: standardises numbers, fills in missing ones, numbers the categories.
+    """Cleans a table: standardises numbers, fills in missing ones, numbers the categories, expands dates.
 
     Learned on the training rows alone. A missing number becomes the training median, with an indicator beside it for
-    columns that had missing values in training; a missing or unseen category becomes code 0.
+    columns that had missing values in training, whose weight in the network is a learned value for "missing"; a
+    missing or unseen category becomes code 0. A column of dates becomes the categories that pytorch-tabular makes of
+    dates (month, weekday, ..., and the hour where times are not all midnight) and the time that has passed, a number.
 
     Attributes
     ----------
@@ -26,6 +32,8 @@ class FeatureTensors:
         Number of codes of every categorical column, the one for missing and unseen values included.
     """
 
+    columns: list[str]
+    _dates: dict[str, str]
     _encoder: TableEncoder
     _median: NDArray[np.float64]
     _mean: NDArray[np.float64]
@@ -34,8 +42,16 @@ class FeatureTensors:
 
     def fit(self, X: Any) -> Self:
         """Learn from training rows of shape (n, p)."""
-        self._encoder = TableEncoder().fit(X)
-        numeric, _ = self._encoder.transform(X)
+        frame = as_frame(X)
+        self.columns = [str(name) for name in frame.columns]
+        self._dates = {
+            name: _frequency(column)
+            for name, column in frame.items()
+            if isinstance(name, str) and pd.api.types.is_datetime64_any_dtype(column.dtype)
+        }
+        frame = self._expand(frame)
+        self._encoder = TableEncoder().fit(frame)
+        numeric, _ = self._encoder.transform(frame)
         present = ~np.isnan(numeric)
         self._median = np.asarray(
             [np.median(column[mask]) if mask.any() else 0.0 for column, mask in zip(numeric.T, present.T, strict=True)]
@@ -51,7 +67,7 @@ class FeatureTensors:
 
     def transform(self, X: Any) -> tuple[Tensor, Tensor]:
         """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64."""
-        numeric, codes = self._encoder.transform(X)
+        numeric, codes = self._encoder.transform(self._expand(as_frame(X)))
         missing = np.isnan(numeric)
         standard = (np.where(missing, self._median, numeric) - self._mean) / self._scale
         continuous = np.concatenate([standard, missing[:, self._indicators]], axis=1).astype(np.float32)
@@ -76,6 +92,8 @@ class FeatureTensors:
     def to_dict(self) -> dict[str, Any]:
         """State as plain values that JSON can hold."""
         return {
+            "columns": self.columns,
+            "dates": self._dates,
             "encoder": self._encoder.to_dict(),
             "median": self._median.tolist(),
             "mean": self._mean.tolist(),
@@ -87,9 +105,31 @@ class FeatureTensors:
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """Rebuild from :meth:`to_dict`."""
         features = cls()
+        features.columns = list(state["columns"])
+        features._dates = dict(state["dates"])
         features._encoder = TableEncoder.from_dict(state["encoder"])
         features._median = np.asarray(state["median"], dtype=np.float64)
         features._mean = np.asarray(state["mean"], dtype=np.float64)
         features._scale = np.asarray(state["scale"], dtype=np.float64)
         features._indicators = np.asarray(state["indicators"], dtype=np.int64)
         return features
+
+    def _expand(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Columns of dates replaced by what they say."""
+        for name, frequency in self._dates.items():
+            if name not in frame.columns:
+                raise ValueError(f"the table lacks column(s) {name!r}")
+            if not pd.api.types.is_datetime64_any_dtype(frame[name].dtype):
+                raise ValueError(f"column {name!r} held dates in fit and now holds {frame[name].dtype}")
+            dates = frame[[name]].copy()
+            passed = (dates[name] - pd.Timestamp(0, tz=dates[name].dt.tz)) / pd.Timedelta(days=1)
+            parts, added = TabularDatamodule.add_datepart(dates, name, frequency, prefix=name)
+            parts = parts.astype(dict.fromkeys(added, "category")).assign(**{f"{name}_{_ELAPSED}": passed})
+            frame = pd.concat([frame.drop(columns=name), parts], axis=1)
+        return frame
+
+
+def _frequency(dates: pd.Series[Any]) -> str:
+    """What pytorch-tabular calls the frequency: it decides which parts of a date there are."""
+    known = dates.dropna()
+    return "D" if bool((known == known.dt.normalize()).all()) else "h"

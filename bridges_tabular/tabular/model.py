@@ -1,36 +1,37 @@
-"""The model: a stock pytorch-tabular network with the bridge head and objective around it."""
+"""The model: a stock pytorch-tabular network with the bridge heads and the objective around it."""
 
 from __future__ import annotations
 
 import inspect
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_tabular import models
 from pytorch_tabular.models.base_model import BaseModel, _create_optimizer
+from pytorch_tabular.models.common.heads.blocks import LinearHead
 from pytorch_tabular.utils import getattr_nested
 from torch import Tensor, nn
 
 from bridges_tabular.core.codec import TargetCodec, standardisation
-from bridges_tabular.core.objective import BridgeObjective, weighted_mean
-from bridges_tabular.tabular.config import BridgeConfig
-from bridges_tabular.tabular.head import BridgeHead
+from bridges_tabular.core.objective import weighted_mean
+from bridges_tabular.tabular.config import BridgeConfig, plain
+from bridges_tabular.tabular.datamodule import Batch
+from bridges_tabular.tabular.head import BridgeHead, MixedLinear, head_class
+from bridges_tabular.tabular.terms import TargetTerms
 
-Batch = dict[str, Tensor]
 
-
-class BridgeModel(BaseModel):  # type: ignore[misc]
+class BridgeModel(BaseModel):
     """Any pytorch-tabular network, trained on a scheme of :class:`BridgeConfig`.
 
     The inner network is the complete stock model of ``backbone_config_class`` whose outputs are, for every target,
-    the raw logits of a :class:`~bridges_tabular.tabular.head.BridgeHead`. ``forward`` returns
+    the raw outputs of a :class:`~bridges_tabular.tabular.head.BridgeHead`. ``forward`` returns
 
     - ``logits`` of shape (n, targets): the decoded predictions, in the units of the training targets;
-    - ``class_log_probs``, a list with log pi of shape (n, k) for every target (not with ``least_squares``);
+    - ``class_log_probs`` of shape (n, targets * k) with log pi, one target after the other (not with
+      ``least_squares``);
     - ``raw_outputs``, on which the loss is computed;
     - whatever else the inner network returns (``backbone_features``, regularisation terms).
 
@@ -38,78 +39,95 @@ class BridgeModel(BaseModel):  # type: ignore[misc]
     ``data_aware_initialization``, which pytorch-tabular calls before training, and are saved with the weights.
     """
 
+    target_mean: Tensor
+    target_scale: Tensor
+
     def __init__(self, config: DictConfig, **kwargs: Any) -> None:
         if config.task != "regression":
             raise ValueError(f"BridgeModel is for regression, got task={config.task!r}")
+        if kwargs.get("custom_loss") is not None:
+            raise ValueError("BridgeModel is trained on its scheme: fit takes no loss")
         super().__init__(config, **kwargs)
         self._epoch_losses: dict[str, list[Tensor]] = {}
 
     def _build_network(self) -> None:
         hparams = self.hparams
-        n_targets = hparams.output_dim
-        head_config = OmegaConf.to_container(hparams.head_config)
-        self._is_least_squares = hparams.scheme == "least_squares"
-        if self._is_least_squares:
-            self.register_buffer("target_mean", torch.zeros(n_targets))
-            self.register_buffer("target_scale", torch.ones(n_targets))
-            raw_dim = n_targets
-        else:
-            kind, gamma = head_config.get("kind", "auto"), head_config.get("gamma", 3.0)
-            self.bridge_heads = nn.ModuleList(BridgeHead(kind, hparams.n_bins, gamma) for _ in range(n_targets))
-            self.codecs = nn.ModuleList(
-                TargetCodec(hparams.scheme, hparams.n_bins, hparams.placement, hparams.kernel, hparams.smoothing)
-                for _ in range(n_targets)
-            )
-            raw_dim = sum(head.raw_dim for head in self.bridge_heads)
-            self.objective = _objective_of(hparams)
-        self.inner = self._build_inner(raw_dim)
-
-    def _build_inner(self, raw_dim: int) -> BaseModel:
-        hparams = self.hparams
-        own = OmegaConf.to_container(hparams)
+        own = plain(hparams)
         bridge = BridgeConfig(**{key: own[key] for key in inspect.signature(BridgeConfig).parameters if key in own})
-        backbone_class = getattr(models, hparams.backbone_config_class)
-        params = {"head_config": bridge.linear_head_config, **hparams.backbone_config_params}
+        self.is_least_squares = bridge.scheme == "least_squares"
+        if self.is_least_squares:
+            self.register_buffer("target_mean", torch.zeros(hparams.output_dim))
+            self.register_buffer("target_scale", torch.ones(hparams.output_dim))
+            heads = []
+            raw_dim = hparams.output_dim
+        else:
+            kind = head_class(bridge.head_kind)
+            heads = [kind(bridge.n_bins, **bridge.head_params) for _ in range(hparams.output_dim)]
+            self.terms = nn.ModuleList(TargetTerms(bridge) for _ in heads)
+            raw_dim = sum(head.raw_dim for head in heads)
+        self.bridge_heads = nn.ModuleList(heads)
+        self.inner = self._build_inner(bridge, own, raw_dim)
+        self.is_mixed = bool(heads) and _fold_into_last_layer(self.inner.head, heads)
+
+    def _build_inner(self, bridge: BridgeConfig, own: dict[str, Any], raw_dim: int) -> BaseModel:
+        backbone_class = getattr(models, bridge.backbone_config_class)
+        params = {"head_config": bridge.linear_head_config, **bridge.backbone_config_params}
         backbone = OmegaConf.structured(backbone_class(task="regression", **params))
         # the backbone's own settings win, but it also reads some of the trainer's and of the data's
-        config = OmegaConf.create({**own, **OmegaConf.to_container(backbone), "target_range": None})
+        config = OmegaConf.create(own | plain(backbone) | {"target_range": None})
         inferred = deepcopy(self.kwargs["inferred_config"])
         inferred.output_dim = raw_dim
-        network = getattr_nested(backbone._module_src, backbone._model_name)(config, inferred_config=inferred)
-        if not self._is_least_squares:
-            # logits that start large start far from any smooth distribution: torch's own initialisation is smaller
-            layers = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
-            if layers:
-                layers[-1].reset_parameters()
-        return network
+        return getattr_nested(backbone._module_src, backbone._model_name)(config, inferred_config=inferred)
 
     @property
     def backbone(self) -> nn.Module:
         """The backbone of the inner network."""
-        return self.inner.backbone
+        backbone: nn.Module = self.inner.backbone
+        return backbone
 
     @property
     def embedding_layer(self) -> nn.Module:
         """The embedding layer of the inner network."""
-        return self.inner.embedding_layer
+        layer: nn.Module = self.inner.embedding_layer
+        return layer
 
     @property
     def head(self) -> nn.Module:
         """The head of the inner network, whose outputs the bridge heads read."""
-        return self.inner.head
+        head: nn.Module = self.inner.head
+        return head
 
-    def data_aware_initialization(self, datamodule: pl.LightningDataModule) -> None:
+    @property
+    def codecs(self) -> list[TargetCodec]:
+        """Bins, encoder and decoder of every target; none with ``least_squares``."""
+        return [terms.codec for terms in self._terms]
+
+    @property
+    def _terms(self) -> list[TargetTerms]:
+        return [] if self.is_least_squares else cast(list[TargetTerms], list(self.terms))
+
+    @property
+    def _heads(self) -> list[BridgeHead]:
+        return cast(list[BridgeHead], list(self.bridge_heads))
+
+    def units(self) -> list[tuple[float, float]]:
+        """Mean and standard deviation of every target, by which targets are standardised."""
+        if self.is_least_squares:
+            return list(zip(self.target_mean.tolist(), self.target_scale.tolist(), strict=True))
+        return [(float(codec.mean), float(codec.scale)) for codec in self.codecs]
+
+    def data_aware_initialization(self, datamodule: Any) -> None:
         """Fit the bins, the encoder and the decoder of every target on the training rows."""
         y = np.asarray(datamodule.train_dataset.y, dtype=np.float64).reshape(-1, self.hparams.output_dim)
         weight = getattr(datamodule.train_dataset, "sample_weight", None)
         if not np.isfinite(y).all():
             raise ValueError(f"the training targets hold {int((~np.isfinite(y)).sum())} NaN or infinite values")
-        if self._is_least_squares:
+        if self.is_least_squares:
             scales = np.asarray([standardisation(column, weight) for column in y.T])
             self.target_mean.copy_(torch.as_tensor(scales[:, 0]))
             self.target_scale.copy_(torch.as_tensor(scales[:, 1]))
         else:
-            for codec, head, column in zip(self.codecs, self.bridge_heads, y.T, strict=True):
+            for codec, head, column in zip(self.codecs, self._heads, y.T, strict=True):
                 codec.fit(column, weight)
                 head.choose(len(y))
         offsets = [value for name, value in self.inner.named_parameters() if name.split(".")[-1] == "T0"]
@@ -122,75 +140,114 @@ class BridgeModel(BaseModel):  # type: ignore[misc]
 
     def forward(self, x: Batch) -> dict[str, Any]:
         """Predict a batch; see the class for what comes back."""
-        return self._bridge(self.inner(x))
+        return self.decode(self.inner(x))
 
     def compute_backbone(self, x: Any) -> Tensor:
         """Features of embedded inputs."""
-        return self.inner.compute_backbone(x)  # type: ignore[no-any-return]
+        features: Tensor = self.inner.compute_backbone(x)
+        return features
 
     def embed_input(self, x: Batch) -> Tensor:
         """Embedded inputs."""
-        return self.inner.embed_input(x)  # type: ignore[no-any-return]
+        embedded: Tensor = self.inner.embed_input(x)
+        return embedded
 
     def compute_head(self, backbone_features: Tensor) -> dict[str, Any]:
         """Predictions from the features of the backbone."""
-        return self._bridge(self.inner.compute_head(backbone_features))
+        return self.decode(self.inner.compute_head(backbone_features))
 
-    def _bridge(self, inner: dict[str, Any]) -> dict[str, Any]:
+    def class_logits(self, raw: Tensor) -> list[Tensor]:
+        """Logits of shape (n, k) for every target from raw outputs."""
+        parts = torch.split(raw.float(), [head.raw_dim for head in self._heads], dim=1)
+        triples = zip(self._heads, parts, self.codecs, strict=True)
+        return [head.logits(part, codec) if self.is_mixed else head(part, codec) for head, part, codec in triples]
+
+    def decode(self, inner: dict[str, Any]) -> dict[str, Any]:
+        """Predictions from what the inner network returned."""
         raw = inner["logits"]
         output = {**inner, "raw_outputs": raw}
-        if self._is_least_squares:
-            predicted = torch.addcmul(self.target_mean, raw, self.target_scale)
+        if self.is_least_squares:
+            predicted = torch.addcmul(self.target_mean, raw.float(), self.target_scale)
         else:
-            parts = raw.split([head.raw_dim for head in self.bridge_heads], dim=1)
-            log_probs = [
-                head(part, codec) for head, codec, part in zip(self.bridge_heads, self.codecs, parts, strict=True)
-            ]
-            output["class_log_probs"] = log_probs
-            predicted = torch.stack(
-                [codec.decode(log_pi.exp()) for codec, log_pi in zip(self.codecs, log_probs, strict=True)], dim=1
-            )
+            log_probs = [torch.log_softmax(logits, dim=-1) for logits in self.class_logits(raw)]
+            output["class_log_probs"] = torch.cat(log_probs, dim=1)
+            decoded = [codec.decode(log_pi.exp()) for codec, log_pi in zip(self.codecs, log_probs, strict=True)]
+            predicted = torch.stack(decoded, dim=1)
         if self.hparams.target_range is not None:
-            low, high = torch.as_tensor(list(self.hparams.target_range), device=raw.device, dtype=raw.dtype).T
+            low, high = torch.as_tensor(list(self.hparams.target_range), device=raw.device, dtype=predicted.dtype).T
             predicted = predicted.clamp(low, high)
         output["logits"] = predicted
         return output
 
-    def calculate_loss(self, output: dict[str, Any], y: Tensor, tag: str, sync_dist: bool = False) -> Tensor:
-        """The objective, averaged over the targets, plus the regularisation terms of the inner network."""
-        return self._loss_of(output, y, None, tag)
+    def prepare_targets(self, y: Tensor) -> Batch:
+        """What the loss needs to know of targets of shape (n, targets), in tensors of n rows.
 
-    def _loss_of(self, output: dict[str, Any], y: Tensor, weight: Tensor | None, tag: str) -> Tensor:
-        if self._is_least_squares:
-            standard = (y - self.target_mean) / self.target_scale
-            loss = weighted_mean(((output["raw_outputs"] - standard) ** 2).mean(dim=1), weight)
+        It depends on the targets alone: training computes it once for all rows, where memory allows.
+        """
+        if self.is_least_squares:
+            return {"standard": (y - self.target_mean) / self.target_scale}
+        prepared: Batch = {}
+        for index, terms in enumerate(self._terms):
+            prepared |= {f"{index}.{name}": value for name, value in terms.prepare(y[:, index]).items()}
+        return prepared
+
+    def loss(self, output: dict[str, Any], prepared: Batch, weight: Tensor | None = None) -> Tensor:
+        """The objective, averaged over the targets, plus the regularisation terms of the inner network.
+
+        Parameters
+        ----------
+        output : dict
+            What the inner network returned for n rows.
+        prepared : dict
+            What :meth:`prepare_targets` made of their targets.
+        weight : tensor of shape (n,), optional
+        """
+        raw = output["logits"]
+        if self.is_least_squares:
+            loss = weighted_mean((raw.float() - prepared["standard"]).square().mean(dim=1), weight)
         else:
             losses = []
-            for index, codec in enumerate(self.codecs):
-                target = codec.standardise(y[:, index])
-                terms = self.objective(
-                    target, codec.encode(target), output["class_log_probs"][index], codec.decoder.values, weight
-                )
-                losses.append(terms.loss)
-            loss = torch.stack(losses).mean()
+            for index, logits in enumerate(self.class_logits(raw)):
+                parts = [(*name.split(".", 1), value) for name, value in prepared.items()]
+                own = {name: value for target, name, value in parts if target == str(index)}
+                losses.append(self._terms[index](logits, own, weight))
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         for name, value in output.items():
             if "regularization" in name:
                 loss = loss + value
+        return loss
+
+    def _setup_loss(self) -> None:
+        # pytorch-tabular would make the loss of the configuration an attribute: here it is the method above
+        return
+
+    def calculate_loss(self, output: dict[str, Any], y: Tensor, tag: str, sync_dist: bool = False) -> Tensor:
+        """The objective of predictions that :meth:`forward` made; its mean over the epoch is logged."""
+        return self._tagged_loss({**output, "logits": output["raw_outputs"]}, {"target": y}, tag)
+
+    def _tagged_loss(self, inner: dict[str, Any], batch: Batch, tag: str) -> Tensor:
+        loss = self.loss(inner, self.prepare_targets(batch["target"]), batch.get("sample_weight"))
         self._epoch_losses.setdefault(tag, []).append(loss.detach())
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; the loss is logged once an epoch, because logging costs as much as a small network's step."""
-        output, _ = self.forward_pass(batch)
-        return self._loss_of(output, batch["target"], batch.get("sample_weight"), "train")
+        return self._tagged_loss(self.inner(batch), batch, "train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Loss and metrics of a validation batch."""
-        output, _ = self.forward_pass(batch)
-        y = batch["target"]
-        self._loss_of(output, y, batch.get("sample_weight"), "valid")
-        self.calculate_metrics(y, output["logits"], tag="valid", sync_dist=True)
-        return output["logits"], y
+        return self._evaluate(batch, "valid")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Loss and metrics of a test batch."""
+        return self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Batch, tag: str) -> tuple[Tensor, Tensor]:
+        inner = self.inner(batch)
+        self._tagged_loss(inner, batch, tag)
+        predicted = self.decode(inner)["logits"]
+        self.calculate_metrics(batch["target"], predicted, tag=tag, sync_dist=True)
+        return predicted, batch["target"]
 
     def on_train_epoch_end(self) -> None:
         """Log the mean training loss of the epoch."""
@@ -201,6 +258,10 @@ class BridgeModel(BaseModel):  # type: ignore[misc]
         self._log_losses("valid")
         super().on_validation_epoch_end()
 
+    def on_test_epoch_end(self) -> None:
+        """Log the mean test loss."""
+        self._log_losses("test")
+
     def _log_losses(self, tag: str) -> None:
         losses = self._epoch_losses.pop(tag, [])
         if losses:
@@ -208,10 +269,12 @@ class BridgeModel(BaseModel):  # type: ignore[misc]
 
     def configure_optimizers(self) -> Any:
         """The configured optimiser and schedule, with the encoder and decoder at their own rate."""
-        slow = [] if self._is_least_squares else [p for p in self.codecs.parameters() if p.requires_grad]
+        slow = [parameter for codec in self.codecs for parameter in codec.parameters() if parameter.requires_grad]
         chosen = {id(parameter) for parameter in slow}
         rate = self.hparams.learning_rate
-        groups: list[dict[str, Any]] = [{"params": [p for p in self.parameters() if id(p) not in chosen]}]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.parameters() if p.requires_grad and id(p) not in chosen]}
+        ]
         if slow:
             groups.append({"params": slow, "lr": rate * self.hparams.encoder_learning_rate, "weight_decay": 0.0})
         name, params = self.hparams.optimizer, self.hparams.optimizer_params
@@ -231,9 +294,15 @@ class BridgeModel(BaseModel):  # type: ignore[misc]
         }
 
 
-def _objective_of(hparams: DictConfig) -> BridgeObjective:
-    """The objective of a scheme: the terms that would be constant or undefined are left out."""
-    if hparams.scheme == "softmax_least_squares":
-        return BridgeObjective(0.0, 0.0, 1.0)
-    autoencoding = hparams.autoencoding_weight if hparams.scheme == "end_to_end" else 0.0
-    return BridgeObjective(autoencoding, hparams.alignment_weight, hparams.regression_weight)
+def _fold_into_last_layer(module: nn.Module, heads: list[BridgeHead]) -> bool:
+    """Let the last linear layer do what the heads do linearly, where the network ends in one and one alone."""
+    linear_heads = [part for part in module.modules() if isinstance(part, LinearHead)]
+    for part in linear_heads:
+        # pytorch-tabular's initialisation is larger than torch's own, and logits that start large start far from
+        # any smooth distribution
+        part.layers[-1].reset_parameters()
+    if len(linear_heads) != 1:
+        return False
+    layers = linear_heads[0].layers
+    layers[-1] = MixedLinear(layers[-1], heads)
+    return True

@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import ArrayLike, NDArray
-from omegaconf import DictConfig, OmegaConf
-from pytorch_tabular.config import DataConfig, InferredConfig, OptimizerConfig, TrainerConfig
-from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bridges_tabular._artifacts import new_artifact, read_state, write_state
-from bridges_tabular._frames import (
-    check_eval_set,
-    check_sample_weight,
-    check_table,
-    check_target,
-    split_validation,
-)
-from bridges_tabular._regressor import BridgeRegressorMixin
+from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin
 from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import KERNELS
-from bridges_tabular.tabular.callbacks import BestEpoch
-from bridges_tabular.tabular.config import SCHEMES, BridgeConfig
-from bridges_tabular.tabular.datamodule import EVALUATION_BATCH, TensorDatamodule, TensorTable
+from bridges_tabular.tabular import persistence
+from bridges_tabular.tabular.config import SCHEMES
+from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config, quiet
+from bridges_tabular.tabular.datamodule import TensorTable, TrainingRows
+from bridges_tabular.tabular.defaults import batch_size
 from bridges_tabular.tabular.features import FeatureTensors
-from bridges_tabular.tabular.head import HEADS
+from bridges_tabular.tabular.forecasts import TargetForecasts, forecasts_of
 from bridges_tabular.tabular.model import BridgeModel
+from bridges_tabular.tabular.rows import Part, check_features, read_parts
+from bridges_tabular.tabular.training import PRECISIONS, TrainingOptions, predict_batches, train
 
-_WEIGHTS_FILE = "weights.safetensors"
+# distributions are made for so many rows at once where only a few numbers of each are asked for
+_DISTRIBUTION_ROWS = 8192
 
 
 def _has_distribution(self: TabularBridgeRegressor) -> bool:
-    return self.scheme != "least_squares"
+    return self.calibration != "none" or self.scheme not in ("least_squares", "softmax_least_squares")
 
 
-class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: ignore[misc]
+class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     """Regression with any pytorch-tabular network, over classes instead of by least squares.
 
     Parameters
@@ -68,12 +56,26 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         Width of the encoder's kernel in local bin widths.
     kernel : {"tilted", "gaussian", "histogram", "two_hot"}, default="tilted"
         Of the soft scheme, see :class:`~bridges_tabular.core.encoders.SoftEncoder`.
-    autoencoding_weight, alignment_weight, regression_weight : float, default=10, 1, 0
+    encoder : str, optional
+        Import path of an encoder of your own, a subclass of :class:`~bridges_tabular.core.encoders.TargetEncoder`
+        built as ``Encoder(bins, smoothing)``, in place of that of "soft", "pretrained" or "end_to_end".
+    autoencoding_weight, alignment_weight, regression_weight, crps_weight : float, default=10, 1, 0, 0
         See :class:`~bridges_tabular.core.objective.BridgeObjective`.
-    head : {"auto", "plain", "cumulative", "location"}, default="auto"
-        See :class:`~bridges_tabular.tabular.head.BridgeHead`.
+    encoder_learning_rate : float, default=0.3
+        Learning rate of encoder and decoder as a multiple of ``learning_rate``.
+    head : str, default="auto"
+        "plain", "cumulative", "location", or the import path of a head of your own, see
+        :class:`~bridges_tabular.tabular.head.BridgeHead`. "auto" picks by the number of training rows.
+    head_params : dict, optional
+        Parameters of the head (``gamma``), and of pytorch-tabular's LinearHead, which comes before it.
     backbone_params : dict, optional
-        Parameters of the backbone's configuration class.
+        Parameters of the backbone's configuration class, over those of :mod:`bridges_tabular.tabular.defaults`.
+    calibration : {"pooled", "deconvolve", "shrink", "none"}, default="pooled"
+        From class probabilities to a distribution, fitted on the validation rows, see
+        :class:`~bridges_tabular.core.calibration.DistributionCalibrator`. Schemes without a code get one from local
+        residuals, and none at all with "none".
+    calibration_fraction : float, optional
+        Share of the training rows that is held out for conformal intervals alone. Default: the validation rows serve.
     learning_rate : float, default=3e-3
         Of AdamW, falling to zero along half a cosine over ``max_epochs``.
     weight_decay : float, default=1e-5
@@ -84,11 +86,19 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         Stop after so many epochs without a better validation error. Default: train all epochs.
     validation_fraction : float, default=0.2
         Share of the rows held out to choose the best epoch where ``fit`` is given no ``eval_set``.
+    refit : bool, default=False
+        Train again on all rows of X, for as many epochs as were best, where validation rows had to be held out.
+    warm_start : bool, default=False
+        Start from the weights, the bins and the preprocessing of the last fit.
     device : str, default="cpu"
         "cpu", "cuda" or "auto".
+    precision : {"32-true", "bf16-mixed", "16-mixed"}, default="32-true"
+        Of the network while training; the objective and predictions are in float32.
+    compile : bool, default=False
+        Train on the network as compiled by torch.compile.
     random_state : int, RandomState instance or None, default=0
     verbose : int, default=0
-        1 shows Lightning's progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
@@ -97,11 +107,13 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         The epoch, counted from 0, whose weights are kept: the one with the lowest validation RMSE.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,)
+    n_outputs_ : int
+        Number of targets.
 
     Notes
     -----
     Numbers are standardised, missing ones become the median with an indicator; categories are embedded, with one code
-    for missing and unseen ones. The global random state is left as it was.
+    for missing and unseen ones; dates are expanded. The global random state is left as it was.
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -111,18 +123,27 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         "placement": [StrOptions(set(PLACEMENTS))],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "kernel": [StrOptions(set(KERNELS))],
+        "encoder": [str, None],
         "autoencoding_weight": [Interval(Real, 0, None, closed="left")],
         "alignment_weight": [Interval(Real, 0, None, closed="left")],
         "regression_weight": [Interval(Real, 0, None, closed="left")],
-        "head": [StrOptions({"auto", *HEADS})],
+        "crps_weight": [Interval(Real, 0, None, closed="left")],
+        "encoder_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "head": [str],
+        "head_params": [dict, None],
         "backbone_params": [dict, None],
+        **CALIBRATION_CONSTRAINTS,
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "refit": ["boolean"],
+        "warm_start": ["boolean"],
         "device": [StrOptions({"cpu", "cuda", "auto"})],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "compile": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -136,18 +157,28 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         placement: str = "blend",
         smoothing: float = 1.5,
         kernel: str = "tilted",
+        encoder: str | None = None,
         autoencoding_weight: float = 10.0,
         alignment_weight: float = 1.0,
         regression_weight: float = 0.0,
+        crps_weight: float = 0.0,
+        encoder_learning_rate: float = 0.3,
         head: str = "auto",
+        head_params: dict[str, Any] | None = None,
         backbone_params: dict[str, Any] | None = None,
+        calibration: str = "pooled",
+        calibration_fraction: float | None = None,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-5,
         max_epochs: int = 60,
         batch_size: int | None = None,
         patience: int | None = None,
         validation_fraction: float = 0.2,
+        refit: bool = False,
+        warm_start: bool = False,
         device: str = "cpu",
+        precision: str = "32-true",
+        compile: bool = False,
         random_state: int | np.random.RandomState | None = 0,
         verbose: int = 0,
     ) -> None:
@@ -157,18 +188,28 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         self.placement = placement
         self.smoothing = smoothing
         self.kernel = kernel
+        self.encoder = encoder
         self.autoencoding_weight = autoencoding_weight
         self.alignment_weight = alignment_weight
         self.regression_weight = regression_weight
+        self.crps_weight = crps_weight
+        self.encoder_learning_rate = encoder_learning_rate
         self.head = head
+        self.head_params = head_params
         self.backbone_params = backbone_params
+        self.calibration = calibration
+        self.calibration_fraction = calibration_fraction
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.patience = patience
         self.validation_fraction = validation_fraction
+        self.refit = refit
+        self.warm_start = warm_start
         self.device = device
+        self.precision = precision
+        self.compile = compile
         self.random_state = random_state
         self.verbose = verbose
 
@@ -181,7 +222,9 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
             In one line that names the parameter, its value and what would be valid.
         """
         super().check_params()
-        self._bridge_config()
+        bridge_config(self)
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device='cuda': there is no such device here; use 'cpu' or 'auto'")
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, eval_set: Any = None) -> Self:
         """Train the network.
@@ -189,7 +232,7 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         Parameters
         ----------
         X : DataFrame or array of shape (n, p)
-        y : array of shape (n,)
+        y : array of shape (n,) or (n, targets)
         sample_weight : array of shape (n,), optional
         eval_set : (X, y) or (X, y, sample_weight), optional
             Validation rows, which choose the best epoch. Default: a seeded share of the rows is held out.
@@ -200,41 +243,26 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
             If a parameter, a column, the target or a weight cannot be used; before any training.
         """
         self.check_params()
-        frame = check_table(self, X, reset=True)
-        target = check_target(y)
-        if len(target) != len(frame):
-            raise ValueError(f"X has {len(frame)} rows, y has {len(target)}")
-        weight = check_sample_weight(sample_weight, len(target))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        validation = check_eval_set(eval_set)
-        if validation is None:
-            rows, held_out = split_validation(len(target), self.validation_fraction, seed)
-            validation = (frame.iloc[held_out], target[held_out], None if weight is None else weight[held_out])
-            frame, target = frame.iloc[rows], target[rows]
-            weight = None if weight is None else weight[rows]
-        else:
-            held_out_frame = check_table(self, validation[0], reset=False)
-            held_out_target = check_target(validation[1], "y of eval_set")
-            validation = (
-                held_out_frame,
-                held_out_target,
-                check_sample_weight(validation[2], len(held_out_target)),
-            )
-
-        self.features_ = FeatureTensors().fit(frame)
-        datamodule = TensorDatamodule(
-            self._table(frame, target, weight), self._table(*validation), self._batch_size(len(target)), seed
-        )
-        config = self._config(datamodule.batch_size)
-        inferred = self._inferred_config()
-        best = BestEpoch("valid_mean_squared_error", self.patience)
-        with torch.random.fork_rng(), _quiet():
+        parts = read_parts(self, X, y, sample_weight, eval_set, seed)
+        previous: BridgeModel | None = getattr(self, "model_", None) if self.warm_start else None
+        if previous is None:
+            self.features_ = FeatureTensors().fit(parts.train.X)
+        self._single = parts.train.y.ndim == 1
+        self.n_outputs_ = parts.train.columns.shape[1]
+        with torch.random.fork_rng(), quiet():
             torch.manual_seed(seed)
-            model = BridgeModel(config, inferred_config=inferred)
-            model.data_aware_initialization(datamodule)
-            self._train(model, datamodule, best)
-        self.model_ = model.cpu().eval()
-        self.best_epoch_ = best.best_epoch
+            model = self._new_model(parts.train) if previous is None else previous
+            self.best_epoch_ = self._train(model, parts.train, parts.validation, seed)
+            self.model_ = model
+            outputs = [None if part is None else (part, *self._outputs(part.X)) for part in parts.held_out]
+            self.forecasts_ = TargetForecasts.fit(model, self.calibration, parts.train, *outputs)
+            if self.refit and parts.everything is not None:
+                torch.manual_seed(seed)
+                # the bins stay those of the training rows: what was calibrated holds for them
+                self.model_ = self._new_model(parts.train)
+                self._train(self.model_, parts.everything, None, seed, self.best_epoch_ + 1)
+                self.forecasts_ = self.forecasts_.of_model(self.model_)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -242,22 +270,49 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
 
         Returns
         -------
-        array of shape (n,), in the units of the target
+        array of shape (n,), or (n, targets) if y was of that shape, in the units of the target
         """
-        return self._outputs(X)[0]
+        point = self._outputs(X)[0]
+        return point[:, 0] if self._single else point
 
-    @available_if(_has_distribution)
-    def predict_distribution(self, X: Any) -> BinnedDistribution:
+    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
+    def predict_distribution(self, X: Any) -> BinnedDistribution | list[BinnedDistribution]:
         """Predict the distribution of the target.
 
         Returns
         -------
-        BinnedDistribution of n rows, in the units of the target
+        BinnedDistribution of n rows, in the units of the target; a list with one for every target if y was of shape
+        (n, targets)
         """
-        pi = self._outputs(X)[1]
-        codec = self.model_.codecs[0]
-        edges = codec.edges.numpy() * float(codec.scale) + float(codec.mean)
-        return BinnedDistribution(edges, pi / pi.sum(axis=1, keepdims=True))
+        distributions = self.forecasts_.distributions(*self._outputs(X))
+        return distributions[0] if self._single else distributions
+
+    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
+    def predict_quantiles(self, X: Any, levels: ArrayLike) -> NDArray[np.float64]:
+        """Predict quantiles of the target.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+        levels : float or array of shape (q,)
+            Probabilities between 0 and 1.
+
+        Returns
+        -------
+        array of shape (n, q), or (n, q, targets), in the units of the target; they never cross
+        """
+        wanted = np.atleast_1d(np.asarray(levels, dtype=float))
+        return self._of_distributions(X, lambda _, distribution: distribution.quantile(wanted))
+
+    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
+    def predict_interval(self, X: Any, coverage: float = 0.9, conformal: bool = False) -> NDArray[np.float64]:
+        """Predict central intervals; see :meth:`BridgeRegressorMixin.predict_interval`.
+
+        Returns
+        -------
+        array of shape (n, 2), or (n, 2, targets), lower and upper ends in the units of the target
+        """
+        return self._of_distributions(X, lambda part, distribution: part.interval(distribution, coverage, conformal))
 
     def save(self, directory: str | Path) -> None:
         """Save to a folder of JSON and safetensors, which replaces a model that was saved there.
@@ -268,20 +323,7 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
             If the folder holds something else.
         """
         check_is_fitted(self)
-        params = {**self.get_params(deep=False), "random_state": None}
-        if isinstance(self.random_state, Integral):
-            params["random_state"] = int(self.random_state)
-        state = {
-            "params": params,
-            "features": self.features_.to_dict(),
-            "named": hasattr(self, "feature_names_in_"),
-            "best_epoch": self.best_epoch_,
-            "config": OmegaConf.to_container(self.model_.hparams),
-            "inferred_config": OmegaConf.to_container(self.model_.kwargs["inferred_config"]),
-        }
-        with new_artifact(directory) as folder:
-            write_state(folder, self, state)
-            save_file(self.model_.state_dict(), folder / _WEIGHTS_FILE)
+        persistence.save(self, directory)
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -292,134 +334,66 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):  # type: igno
         FileNotFoundError, ValueError
             If the folder is not a saved model of this class.
         """
-        state = read_state(directory, cls.__name__)
-        regressor = cls(**state["params"])
-        regressor.features_ = FeatureTensors.from_dict(state["features"])
-        names = state["features"]["encoder"]["columns"]
-        regressor.n_features_in_ = len(names)
-        if state["named"]:
-            regressor.feature_names_in_ = np.asarray(names, dtype=object)
-        regressor.best_epoch_ = state["best_epoch"]
-        with torch.random.fork_rng(), _quiet():
-            model = BridgeModel(
-                OmegaConf.create(state["config"]), inferred_config=OmegaConf.create(state["inferred_config"])
-            )
-        model.load_state_dict(load_file(Path(directory) / _WEIGHTS_FILE))
-        regressor.model_ = model.eval()
-        return regressor
+        return persistence.load(cls, directory)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
         return tags
 
-    def _outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _new_model(self, rows: Part) -> BridgeModel:
+        targets = [f"target {index}" for index in range(self.n_outputs_)]
+        config = full_config(self, self.features_, targets, self._batch_size(rows))
+        model = BridgeModel(config, inferred_config=inferred_config(self.features_, self.n_outputs_))
+        model.data_aware_initialization(TrainingRows(self._table(rows), self._batch_size(rows), 0))
+        return model
+
+    def _train(self, model: BridgeModel, rows: Part, held_out: Part | None, seed: int, epochs: int = 0) -> int:
+        options = TrainingOptions(
+            max_epochs=epochs or int(self.max_epochs),
+            patience=self.patience,
+            device=self._device(),
+            precision=self.precision,
+            compile=bool(self.compile),
+            verbose=bool(self.verbose),
+        )
+        training = TrainingRows(self._table(rows), self._batch_size(rows), seed)
+        best = train(model, training, None if held_out is None else self._table(held_out), options)
+        model.cpu().eval()
+        return best
+
+    def _batch_size(self, rows: Part) -> int:
+        return batch_size(len(rows.y)) if self.batch_size is None else int(self.batch_size)
+
+    def _of_distributions(self, X: Any, of: Any) -> NDArray[np.float64]:
+        point, pi = self._outputs(X)
+        blocks = []
+        for start in range(0, len(point), _DISTRIBUTION_ROWS):
+            at = slice(start, start + _DISTRIBUTION_ROWS)
+            distributions = self.forecasts_.distributions(point[at], None if pi is None else [p[at] for p in pi])
+            results = [of(*pair) for pair in zip(self.forecasts_.parts, distributions, strict=True)]
+            blocks.append(results[0] if self._single else np.stack(results, axis=-1))
+        return np.concatenate(blocks)
+
+    def _outputs(self, X: Any) -> tuple[NDArray[np.float64], list[NDArray[np.float64]] | None]:
+        """Points (n, targets) and, where there are classes, pi (n, k) for every target."""
         check_is_fitted(self)
-        table = self._table(check_table(self, X, reset=False))
-        point: list[Any] = []
-        pi: list[Any] = []
-        with torch.inference_mode():
-            for start in range(0, len(table), EVALUATION_BATCH):
-                output = self.model_(table.batch(slice(start, start + EVALUATION_BATCH)))
-                point.append(output["logits"][:, 0].double().numpy())
-                if "class_log_probs" in output:
-                    pi.append(output["class_log_probs"][0].double().exp().numpy())
-        return np.concatenate(point), np.concatenate(pi) if pi else np.empty((len(table), 0))
+        table = TensorTable(self._inputs(check_features(self, X, reset=False)))
+        return forecasts_of(self.model_, *predict_batches(self.model_, table, TrainingOptions(1)))
 
-    def _table(self, X: Any, y: NDArray[Any] | None = None, weight: NDArray[Any] | None = None) -> TensorTable:
-        return TensorTable(
-            *self.features_.transform(X),
-            None if y is None else torch.as_tensor(y, dtype=torch.float32)[:, None],
-            None if weight is None else torch.as_tensor(weight, dtype=torch.float32),
-        )
+    def _inputs(self, X: Any) -> dict[str, torch.Tensor]:
+        continuous, categorical = self.features_.transform(X)
+        return {"continuous": continuous, "categorical": categorical}
 
-    def _batch_size(self, rows: int) -> int:
-        if self.batch_size is not None:
-            return self.batch_size
-        return int(2 ** np.clip(np.floor(np.log2(max(rows, 1) / 50)), 5, 9))
+    def _table(self, part: Part) -> TensorTable:
+        columns = self._inputs(part.X)
+        columns["target"] = torch.as_tensor(part.columns, dtype=torch.float32)
+        if part.weight is not None:
+            columns["sample_weight"] = torch.as_tensor(part.weight, dtype=torch.float32)
+        return TensorTable(columns)
 
-    def _bridge_config(self) -> BridgeConfig:
-        return BridgeConfig(
-            task="regression",
-            backbone_config_class=self.backbone,
-            backbone_config_params=dict(self.backbone_params or {}),
-            scheme=self.scheme,
-            n_bins=int(self.n_bins),
-            placement=self.placement,
-            kernel=self.kernel,
-            smoothing=float(self.smoothing),
-            autoencoding_weight=float(self.autoencoding_weight),
-            alignment_weight=float(self.alignment_weight),
-            regression_weight=float(self.regression_weight),
-            head_config={"kind": self.head},
-            learning_rate=float(self.learning_rate),
-        )
-
-    def _config(self, batch_size: int) -> DictConfig:
-        parts = [
-            DataConfig(
-                target=["target"],
-                continuous_cols=self.features_.continuous_names,
-                categorical_cols=self.features_.categorical_names,
-            ),
-            self._bridge_config(),
-            TrainerConfig(batch_size=batch_size, max_epochs=int(self.max_epochs)),
-            OptimizerConfig(
-                optimizer="AdamW",
-                optimizer_params={"weight_decay": float(self.weight_decay)},
-                lr_scheduler="CosineAnnealingLR",
-                lr_scheduler_params={"T_max": int(self.max_epochs)},
-            ),
-        ]
-        return OmegaConf.merge(*(OmegaConf.to_container(OmegaConf.structured(part)) for part in parts))
-
-    def _inferred_config(self) -> DictConfig:
-        cardinalities = self.features_.cardinalities
-        config = InferredConfig(
-            categorical_dim=len(cardinalities),
-            continuous_dim=len(self.features_.continuous_names),
-            output_dim=1,
-            categorical_cardinality=cardinalities,
-            # the rule of pytorch-tabular's own datamodule
-            embedding_dims=[(cardinality, min(50, (cardinality + 1) // 2)) for cardinality in cardinalities],
-        )
-        return OmegaConf.structured(config)
-
-    def _train(self, model: BridgeModel, datamodule: TensorDatamodule, best: BestEpoch) -> None:
-        trainer = pl.Trainer(
-            accelerator="gpu" if self.device == "cuda" else self.device,
-            devices=1,
-            max_epochs=self.max_epochs,
-            callbacks=[best],
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=bool(self.verbose),
-            num_sanity_val_steps=0,
-        )
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(model, datamodule.train_dataloader(), datamodule.val_dataloader())
-        except SystemExit as stopped:
-            # Lightning turns Ctrl-C into an exit and ignores the next one: the caller decides what Ctrl-C means
-            if isinstance(stopped.__context__, KeyboardInterrupt):
-                signal.signal(signal.SIGINT, handler)
-                raise KeyboardInterrupt from None
-            raise
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what pytorch-tabular and Lightning say of devices, loaders and their own progress."""
-    names = ("pytorch_tabular", "pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch|omegaconf)\.")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)

@@ -29,14 +29,13 @@ def test_every_scheme_learns_on_every_kind_of_backbone(table, small, backbone, s
     assert prediction.shape == (92,)
     assert prediction.dtype == np.float64
     assert model.score(X[350:], y[350:]) > 0.25
-    if scheme != "least_squares":
-        distribution = model.predict_distribution(X[350:])
-        assert isinstance(distribution, BinnedDistribution)
-        low, high = model.predict_interval(X[350:], 0.9).T
-        assert (low < high).all()
-        quantiles = model.predict_quantiles(X[350:], [0.1, 0.5, 0.9])
-        assert quantiles.shape == (92, 3)
-        assert (np.diff(quantiles, axis=1) >= 0).all()
+    distribution = model.predict_distribution(X[350:])
+    assert isinstance(distribution, BinnedDistribution)
+    low, high = model.predict_interval(X[350:], 0.9).T
+    assert ((low < y[350:]) & (y[350:] < high)).mean() > 0.75
+    quantiles = model.predict_quantiles(X[350:], [0.1, 0.5, 0.9])
+    assert quantiles.shape == (92, 3)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
 
 
 def test_a_weight_of_zero_leaves_a_row_out_and_two_counts_twice(table):
@@ -160,11 +159,125 @@ def test_the_users_table_is_not_changed_and_nothing_is_written_or_said(table, tm
         ({"max_epochs": 0}, "max_epochs"),
         ({"validation_fraction": 1.0}, "validation_fraction"),
         ({"device": "tpu"}, "device"),
+        ({"precision": "8"}, "precision"),
+        ({"calibration": "magic"}, "calibration"),
+        ({"kernel": "gaussian"}, "kernel='gaussian' has no effect with scheme='end_to_end'"),
+        ({"scheme": "least_squares", "crps_weight": 1.0}, "crps_weight has no effect"),
+        ({"scheme": "hard", "encoder": "a.b"}, "encoder: cannot import 'a.b'"),
+        ({"head": "cumulative", "head_params": {"gama": 2.0}}, "unknown 'gama'; did you mean 'gamma'"),
+        ({"head": "location", "head_params": {"gamma": 2.0}}, "unknown 'gamma'"),
+        ({"head": "os.path.join"}, "no subclass of"),
     ],
 )
 def test_bad_parameters_are_refused_before_any_training(table, params, message):
     with pytest.raises(ValueError, match=message):
         regressor(**params).fit(*table)
+
+
+def test_calibration_moves_the_distribution_and_never_the_point(table):
+    X, y = table
+    models = {
+        method: regressor(calibration=method).fit(X[:350], y[:350])
+        for method in ("none", "shrink", "deconvolve", "pooled")
+    }
+    crps = {method: model.predict_distribution(X[350:]).crps(y[350:]).mean() for method, model in models.items()}
+    for model in models.values():
+        np.testing.assert_array_equal(model.predict(X), models["none"].predict(X))
+    assert len(set(crps.values())) == 4
+    assert crps["pooled"] < crps["none"]
+
+
+@pytest.mark.parametrize("scheme", ["least_squares", "softmax_least_squares"])
+def test_without_classes_there_is_a_distribution_if_it_may_be_calibrated(table, scheme):
+    X, y = table
+    assert not hasattr(regressor(scheme=scheme, calibration="none"), "predict_distribution")
+    model = regressor(scheme=scheme).fit(X[:350], y[:350])
+    assert len(model.predict_distribution(X[350:])) == 92
+
+
+@pytest.mark.parametrize("scheme", ["least_squares", "end_to_end"])
+def test_conformal_intervals_cover_rows_like_those_held_out(table, scheme):
+    X, y = table
+    model = regressor(scheme=scheme, calibration_fraction=0.3).fit(X[:300], y[:300])
+    low, high = model.predict_interval(X[300:], 0.8, conformal=True).T
+    assert ((low <= y[300:]) & (y[300:] <= high)).mean() > 0.7
+    with pytest.raises(ValueError, match=r"coverage 0\.999 need at least 999 rows, got 90"):
+        model.predict_interval(X[300:], 0.999, conformal=True)
+
+
+def test_several_targets(table, tmp_path):
+    X, y = table
+    both = np.stack([y, -3 * y + 7], axis=1)
+    model = regressor(max_epochs=15).fit(X[:350], both[:350])
+    prediction = model.predict(X[350:])
+    assert prediction.shape == (92, 2)
+    assert model.score(X[350:], both[350:]) > 0.25
+    assert np.corrcoef(prediction.T)[0, 1] < -0.9
+    first, second = model.predict_distribution(X[350:])
+    assert second.std.mean() == pytest.approx(3 * first.std.mean(), rel=0.3)
+    quantiles = model.predict_quantiles(X[350:], [0.1, 0.9])
+    assert quantiles.shape == (92, 2, 2)
+    np.testing.assert_array_equal(quantiles[..., 1], second.quantile([0.1, 0.9]))
+    assert model.predict_interval(X[350:]).shape == (92, 2, 2)
+    model.save(tmp_path / "m")
+    loaded = TabularBridgeRegressor.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.predict_quantiles(X, [0.5]), model.predict_quantiles(X, [0.5]))
+    with pytest.raises(ValueError, match=r"y\[1\] contains NaN or infinity: 1 of"):
+        model.fit(X, np.where(np.arange(884).reshape(442, 2) == 3, np.nan, both))
+    with pytest.raises(ValueError, match="y has 2 targets, y of eval_set 1"):
+        model.fit(X, both, eval_set=(X, y))
+
+
+def test_targets_may_differ_in_their_number_of_classes(table):
+    X, y = table
+    both = np.stack([y, np.digitize(y, [90, 140, 200])], axis=1)
+    with pytest.warns(UserWarning, match="n_bins"):
+        model = regressor(max_epochs=2).fit(X, both)
+    assert model.predict_quantiles(X, 0.5).shape == (442, 1, 2)
+
+
+def test_dates_are_expanded(table, tmp_path):
+    X, y = table
+    days = pd.date_range("2020-01-01", periods=len(y), freq="D").to_series(index=X.index)
+    seasonal = X.assign(day=days)
+    target = y + 200 * (days.dt.dayofweek >= 5).to_numpy()
+    model = regressor(max_epochs=30).fit(seasonal[:350], target[:350])
+    assert model.score(seasonal[350:], target[350:]) > 0.5
+    assert {"day_Dayofweek", "day_Month"} <= set(model.features_.categorical_names)
+    model.save(tmp_path / "m")
+    gaps = seasonal.assign(day=days.where(np.arange(len(y)) % 5 > 0))
+    np.testing.assert_array_equal(TabularBridgeRegressor.load(tmp_path / "m").predict(gaps), model.predict(gaps))
+    with pytest.raises(ValueError, match="'day' held dates in fit and now holds"):
+        model.predict(seasonal.assign(day=1))
+
+
+def test_a_warm_start_goes_on_from_where_it_was(table):
+    X, y = table
+    held_out = (X[300:], y[300:])
+    errors = []
+    model = regressor(max_epochs=3, warm_start=True)
+    for _ in range(3):
+        model.fit(X[:300], y[:300], eval_set=held_out)
+        errors.append(np.mean((model.predict(X[300:]) - y[300:]) ** 2))
+    cold = regressor(max_epochs=3).fit(X[:300], y[:300], eval_set=held_out)
+    assert np.mean((cold.predict(X[300:]) - y[300:]) ** 2) == pytest.approx(errors[0])
+    assert errors[2] < 0.9 * errors[0]
+
+
+def test_refit_trains_on_the_held_out_rows_too(table):
+    X, y = table
+    plain, again = (regressor(refit=refit, validation_fraction=0.4).fit(X, y) for refit in (False, True))
+    assert again.best_epoch_ == plain.best_epoch_
+    assert not np.array_equal(plain.predict(X), again.predict(X))
+    assert again.score(X, y) > 0.3
+    assert np.isfinite(again.predict_quantiles(X, [0.1, 0.9])).all()
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16-mixed"}, {"compile": True}])
+def test_precision_and_compilation_are_passed_through(table, options):
+    X, y = table
+    plain, other = (regressor(max_epochs=5, **extra).fit(X, y) for extra in ({}, options))
+    assert other.score(X, y) == pytest.approx(plain.score(X, y), abs=0.05)
 
 
 def test_bad_data_is_refused(table):

@@ -1,0 +1,26 @@
+"""Defaults as data: what :class:`~bridges_tabular.tabular.TabularBridgeRegressor` uses where nothing is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Parameters of a backbone's configuration class that differ from pytorch-tabular's own.
+BACKBONE_PARAMS: dict[str, dict[str, Any]] = {
+    "CategoryEmbeddingModelConfig": {"layers": "128-128-128"},
+}
+
+# Batches: a share of the training rows, as a power of two within bounds.
+ROWS_PER_BATCH = 50
+SMALLEST_BATCH = 32
+LARGEST_BATCH = 512
+
+
+def backbone_params(backbone: str, given: dict[str, Any] | None) -> dict[str, Any]:
+    """Parameters of a backbone: those given over the defaults."""
+    return {**BACKBONE_PARAMS.get(backbone, {}), **(given or {})}
+
+
+def batch_size(rows: int) -> int:
+    """Rows in a batch for so many training rows."""
+    size = 1 << max(0, (max(rows, 1) // ROWS_PER_BATCH).bit_length() - 1)
+    return min(max(size, SMALLEST_BATCH), LARGEST_BATCH)

@@ -59,7 +59,8 @@ class TrialQueue:
     default : dict
         Parameters of the first trial.
     make_study : callable
-        Builds the study with the sampler and the pruner of the trial with a certain number.
+        Builds the study with the sampler and the pruner of a trial. It takes the place of the trial among those that
+        count: a study that lost trials goes on as if it had not.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TrialQueue:
         self._study_id = storage.get_study_id_from_name(name)
         self._default = default
         self._make_study = make_study
+        self._study = make_study(0)
         self._token = uuid.uuid4().hex
         self._since = datetime.now()
         self._seen: dict[int, tuple[Any, float]] = {}
@@ -96,16 +98,15 @@ class TrialQueue:
         while True:
             trials = self.trials()
             kept = [trial for trial in trials if not is_lost(trial)]
-            for trial in kept[: self.n_trials]:
+            for place, trial in enumerate(kept[: self.n_trials]):
                 if trial.state == TrialState.WAITING and self._take(trial):
-                    return optuna.Trial(self._make_study(trial.number), self._id(trial))
+                    return optuna.Trial(self._make_study(place), self._id(trial))
             if len(kept) >= self.n_trials:
                 return None
-            study = self._make_study(len(trials))
             if trials:
-                study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+                self._study.add_trial(optuna.create_trial(state=TrialState.WAITING))
             else:
-                study.enqueue_trial(self._default, user_attrs={"default": True})
+                self._study.enqueue_trial(self._default, user_attrs={"default": True})
 
     def recover(self) -> None:
         """Take trials back from workers that are gone."""
@@ -134,7 +135,7 @@ class TrialQueue:
             return
         if not for_good:
             kept = {key: trial.user_attrs[key] for key in ("default",) if key in trial.user_attrs}
-            self._make_study(trial.number).enqueue_trial(
+            self._study.enqueue_trial(
                 trial.params or (self._default if kept else {}),
                 user_attrs=kept | {"losses": losses, "retry_of": trial.number},
             )

@@ -6,6 +6,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import optuna
@@ -45,7 +46,23 @@ PRUNERS: dict[str, type[optuna.pruners.BasePruner]] = {
 }
 # of what is left to the constructors of these, the seed has to be the same in every trial
 _ONE_SEED = ("qmc", "grid")
+# arguments that are objects and functions, which no file can hold
+_OBJECTS = (
+    *(
+        "search_space",
+        "independent_sampler",
+        "source_trials",
+        "gamma",
+        "weights",
+        "constraints_func",
+        "reference_points",
+    ),
+    *("mutation", "crossover", "elite_population_selection_strategy", "child_generation_strategy"),
+    "after_trial_strategy",
+)
 _FINITE = ("grid", "brute_force")
+# packages that Optuna imports in the middle of a study
+_NEEDED = {"cmaes": "cmaes"}
 
 
 def pruner_name(study: StudyBlock) -> str:
@@ -55,18 +72,18 @@ def pruner_name(study: StudyBlock) -> str:
     return str(study.pruner["name"])
 
 
-def make_sampler(study: StudyBlock, space: Space, number: int) -> optuna.samplers.BaseSampler:
+def make_sampler(study: StudyBlock, space: Space, place: int) -> optuna.samplers.BaseSampler:
     """Build the sampler of a trial.
 
-    Its seed comes from that of the study and the number of the trial: workers do not repeat each other, and a study
+    Its seed comes from that of the study and the place of the trial: workers do not repeat each other, and a study
     that was interrupted goes on as if it had not been.
     """
     arguments = {key: value for key, value in study.sampler.items() if key != "name"}
     name = study.sampler["name"]
     seed = arguments.get("seed")
     if seed is not None and name not in _ONE_SEED:
-        # apart for any two seeds and numbers that anybody uses
-        arguments["seed"] = (seed * 1_000_003 + number) % 2**32
+        # apart for any two seeds and places that anybody uses
+        arguments["seed"] = (seed * 1_000_003 + place) % 2**32
     if name == "grid":
         arguments["search_space"] = space.grid()
     with warnings.catch_warnings():
@@ -89,7 +106,7 @@ def check_sampling(study: StudyBlock, space: Space) -> None:
     ------
     ExperimentError
     """
-    _check_call("study.sampler", study.sampler, SAMPLERS, "sampler", ("search_space",))
+    _check_call("study.sampler", study.sampler, SAMPLERS, "sampler")
     if study.sampler["name"] in _FINITE and space.grid() is None:
         endless = next(p.name for p in space.parameters if p.values() is None)
         raise ExperimentError(
@@ -99,6 +116,9 @@ def check_sampling(study: StudyBlock, space: Space) -> None:
     seed = study.sampler.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31):
         raise ExperimentError(f"study.sampler.seed: must be a whole number from 0 to 2147483647, or null, not {seed!r}")
+    package = _NEEDED.get(study.sampler["name"])
+    if package is not None and find_spec(package) is None:
+        raise ExperimentError(f"study.sampler: {study.sampler['name']} needs {package}: pip install {package}")
     _try(lambda: make_sampler(study, space, 0), "study.sampler")
     if study.pruner is not None:
         _check_call("study.pruner", study.pruner, PRUNERS, "pruner")
@@ -118,15 +138,13 @@ def count_trials(study: StudyBlock, space: Space) -> int:
     return min(study.trials, 1 + math.prod(len(values) for values in (space.grid() or {}).values()))
 
 
-def _check_call(
-    where: str, block: Mapping[str, Any], known: Mapping[str, type], what: str, hidden: tuple[str, ...] = ()
-) -> None:
+def _check_call(where: str, block: Mapping[str, Any], known: Mapping[str, type], what: str) -> None:
     name = block.get("name")
     if name is None:
         raise ExperimentError(f"{where}.name: is missing")
     if name not in known:
         raise ExperimentError(f"{where}.name: there is no {what} {name!r}{nearest(str(name), known)}")
-    arguments = [key for key in inspect.signature(known[name]).parameters if key not in hidden]
+    arguments = [key for key in inspect.signature(known[name]).parameters if key not in _OBJECTS]
     for key in block:
         if key != "name" and key not in arguments:
             raise ExperimentError(f"{where}.{key}: {name} has no such argument{nearest(str(key), arguments)}")
@@ -137,7 +155,3 @@ def _try(build: Any, where: str) -> None:
         build()
     except (TypeError, ValueError, AttributeError) as error:
         raise ExperimentError(f"{where}: {' '.join(str(error).split())}") from None
-    except ImportError as error:
-        raise ExperimentError(
-            f"{where}: needs a package that is not installed: {' '.join(str(error).split())}"
-        ) from None

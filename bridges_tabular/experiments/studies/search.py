@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -141,19 +140,19 @@ class Search:
                     " choose another --out and storage or another file name, or start anew with --overwrite"
                 )
 
-    def study(self, storage: BaseStorage, number: int = 0) -> optuna.Study:
-        """Load the study with the sampler and the pruner of the trial with a certain number."""
+    def study(self, storage: BaseStorage, place: int = 0) -> optuna.Study:
+        """Load the study with the pruner, and the sampler of the trial at a certain place."""
         return optuna.load_study(
             study_name=self.name,
             storage=storage,
-            sampler=make_sampler(self.block, self.space, number),
+            sampler=make_sampler(self.block, self.space, place),
             pruner=make_pruner(self.block),
         )
 
     def queue(self, storage: BaseStorage) -> TrialQueue:
         """Return the trials as a worker sees them."""
         return TrialQueue(
-            storage, self.name, self.n_trials, self.space.defaults, lambda number: self.study(storage, number)
+            storage, self.name, self.n_trials, self.space.defaults, lambda place: self.study(storage, place)
         )
 
     def run(
@@ -204,25 +203,11 @@ class Search:
         queue.check_failures()
 
     def _run_trial(self, queue: TrialQueue, trial: optuna.Trial, watch: Watcher) -> None:
-        def step(done: int, total: int, _: float | None = None) -> None:
-            watch(None, done / max(total, 1))
-
-        values: list[float] | None = None
         try:
             with queue.heartbeat(trial):
-                parameters = self.parameters(trial)
-                started = time.perf_counter()
-                try:
-                    values, state = self.objective(trial, step, parameters), TrialState.COMPLETE
-                except optuna.TrialPruned:
-                    state = TrialState.PRUNED
-                except StorageLost:
-                    raise
-                except Exception as error:
-                    state = TrialState.FAIL
+                values, state, error = self._evaluate(trial, watch)
+                if error is not None:
                     trial.set_user_attr("error", f"{type(error).__name__}: {' '.join(str(error).split())}")
-                trial.set_user_attr("fit_seconds", time.perf_counter() - started)
-                trial.set_user_attr("process", os.getpid())
                 trial.study.tell(trial, values, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             # another worker took it back: its result is not wanted any more
@@ -231,6 +216,31 @@ class Search:
             with suppress(Exception):
                 queue.interrupt(trial)
             raise
+
+    def _evaluate(self, trial: optuna.Trial, watch: Watcher) -> tuple[list[float] | None, TrialState, Exception | None]:
+        """Return how a trial ends; raise only what is no error of the trial itself."""
+
+        def step(done: int, total: int, _: float | None = None) -> None:
+            watch(None, done / max(total, 1))
+
+        try:
+            parameters = self.parameters(trial)
+        except storage_errors():
+            raise
+        except Exception as error:
+            # a sampler may find out in the middle that it does not suit the study
+            return None, TrialState.FAIL, error
+        started = time.perf_counter()
+        try:
+            return self.objective(trial, step, parameters), TrialState.COMPLETE, None
+        except optuna.TrialPruned:
+            return None, TrialState.PRUNED, None
+        except StorageLost:
+            raise
+        except Exception as error:
+            return None, TrialState.FAIL, error
+        finally:
+            trial.set_user_attr("fit_seconds", time.perf_counter() - started)
 
     def parameters(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Return the parameters of a trial by name; of the default trial, those that the default sets to a value."""

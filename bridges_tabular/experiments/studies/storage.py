@@ -54,7 +54,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise ExperimentError(f"study.storage: {error}") from None
     except Exception as error:
         # whatever the driver of a database raises
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        cause = getattr(error, "orig", None) or (error.__cause__ if isinstance(error, ImportError) else None) or error
+        reason = " ".join(str(cause).split())
         raise ExperimentError(f"study.storage: {hide_password(url or '')} cannot be opened: {reason}") from None
 
 

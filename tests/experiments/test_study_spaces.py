@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from bridges_tabular import TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular.experiments import ExperimentError, suggest_bridge_params
+from bridges_tabular.experiments.config import ModelBlock, StudyBlock
+from bridges_tabular.experiments.studies.sampling import count_trials
+from bridges_tabular.experiments.studies.space import Space, read_space
+from bridges_tabular.tabular.config import SCHEMES, backbone_names
+
+XGB_SCHEMES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
+COMBINATIONS = [
+    *(("tabular", {"scheme": scheme}) for scheme in SCHEMES),
+    *(("tabular", {"scheme": "soft", "backbone": backbone}) for backbone in backbone_names()),
+    *(
+        ("xgboost", {"scheme": scheme, "location": location})
+        for scheme in XGB_SCHEMES
+        for location in ("none", "cross_fitted")
+    ),
+]
+REGRESSORS = {"tabular": TabularBridgeRegressor, "xgboost": XGBBridgeRegressor}
+
+
+def space_of(engine: str, params: dict[str, Any], **study: Any) -> Space:
+    return read_space("model", ModelBlock(engine, params), StudyBlock("model", **study), 0)
+
+
+@pytest.mark.parametrize(("engine", "params"), COMBINATIONS)
+def test_every_bundled_space_suits_its_regressor(engine: str, params: dict[str, Any]) -> None:
+    # reading builds a regressor for both ends of every range, and for every choice
+    space = space_of(engine, params)
+    assert len(space.parameters) >= 2
+    assert set(space.defaults) == {parameter.name for parameter in space.parameters}, "a default is on no scale"
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(3):
+        suggested = suggest_bridge_params(study.ask(), engine, **params)
+        assert suggested.items() >= params.items()
+        REGRESSORS[engine](**suggested).check_params()
+
+
+@pytest.mark.parametrize("scheme", ["least_squares", "soft", "end_to_end"])
+@pytest.mark.parametrize("location", ["none", "cross_fitted"])
+def test_what_a_space_says_of_null_is_true(scheme: Any, location: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 3))
+    y = X[:, 0] * X[:, 1] + rng.normal(size=150)
+    params = {"scheme": scheme, "location": location, "n_estimators": 12, "n_jobs": 1}
+    space = space_of("xgboost", params)
+    ours = XGBBridgeRegressor(**params | space.defaults).fit(X, y).predict(X)
+    np.testing.assert_array_equal(ours, XGBBridgeRegressor(**params).fit(X, y).predict(X))
+
+
+def test_a_scheme_without_bins_searches_none() -> None:
+    for engine in ("tabular", "xgboost"):
+        names = {parameter.name for parameter in space_of(engine, {"scheme": "least_squares"}).parameters}
+        assert not names & {"n_bins", "smoothing", "placement"}
+        names = {parameter.name for parameter in space_of(engine, {"scheme": "soft"}).parameters}
+        assert names >= {"n_bins", "smoothing", "placement"}
+
+
+def test_a_file_adds_replaces_and_takes_out() -> None:
+    params = {"scheme": "soft", "n_bins": 300, "backbone_params": {"layers": "8"}}
+    bundled = space_of("tabular", params)
+    changes = {
+        "smoothing": {"type": "float", "low": 1, "high": 2},
+        "learning_rate": None,
+        "backbone_params.activation": {"type": "categorical", "choices": ["ReLU", "SELU"]},
+    }
+    space = space_of("tabular", params, space=changes)
+    found = {parameter.name: parameter.arguments for parameter in space.parameters}
+    names = {parameter.name for parameter in bundled.parameters}
+    assert set(found) == names - {"learning_rate"} | {"backbone_params.activation"}
+    assert found["smoothing"] == {"low": 1, "high": 2}
+    # what the model has is always among what is searched
+    assert found["n_bins"]["high"] == 300
+    assert found["backbone_params.layers"]["choices"][0] == "8"
+    assert space.defaults["backbone_params.activation"] == "ReLU"
+    alone = space_of("tabular", params, space={"n_bins": {"type": "int", "low": 8, "high": 16}}, bundled_space=False)
+    assert [parameter.name for parameter in alone.parameters] == ["n_bins"]
+
+
+def test_a_grid_has_an_end() -> None:
+    space = {
+        "n_bins": {"type": "int", "low": 8, "high": 11},
+        "subsample": {"type": "float", "low": 0.5, "high": 1.0, "step": 0.1},
+        "placement": {"type": "categorical", "choices": ["blend", "uniform"]},
+    }
+    for trials, expected in ((1000, 4 * 6 * 2 + 1), (7, 7)):
+        study = StudyBlock("model", trials=trials, sampler={"name": "grid"}, bundled_space=False, space=space)
+        block = ModelBlock("xgboost", {"scheme": "soft", "n_bins": 8})
+        assert count_trials(study, read_space("model", block, study, 0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("smoothing_", {"type": "float", "low": 1, "high": 2}, "has no parameter 'smoothing_', did you mean 'smoothing'"),
+        ("n_bins.x", {"type": "int", "low": 1, "high": 2}, "'n_bins' holds no parameters of its own"),
+        ("backbone_params", {"type": "int", "low": 1, "high": 2}, "name a parameter in it"),
+        ("backbone_params.layer", {"type": "categorical", "choices": ["8"]}, "'layer'.* did you mean 'layers'"),
+        ("n_bins", 3, "must be a block of keys and values, not 3"),
+        ("n_bins", {"low": 2, "high": 3}, "n_bins.type: is missing; choose from int"),
+        ("n_bins", {"type": "integer", "low": 2, "high": 3}, "unknown type 'integer', did you mean 'int'"),
+        ("n_bins", {"type": "int", "lo": 2, "high": 3}, "unknown key 'lo', did you mean 'low'"),
+        ("n_bins", {"type": "int", "high": 3}, "n_bins.low: is missing"),
+        ("n_bins", {"type": "int", "low": 2.5, "high": 3}, "low: must be a whole number, not 2.5"),
+        ("smoothing", {"type": "float", "low": "a", "high": 3}, "low: must be a number, not 'a'"),
+        ("smoothing", {"type": "float", "low": float("nan"), "high": 3}, "low: must be a number, not nan"),
+        ("n_bins", {"type": "int", "low": 64, "high": 8}, "low 64 is not below high 8"),
+        ("smoothing", {"type": "float", "low": 0, "high": 8, "log": True}, "with log, low must be positive, not 0"),
+        ("smoothing", {"type": "float", "low": 1, "high": 8, "log": "yes"}, "log: must be true or false, not 'yes'"),
+        ("smoothing", {"type": "float", "low": 1, "high": 8, "step": 0}, "step: must be positive, not 0"),
+        ("smoothing", {"type": "float", "low": 1, "high": 8, "step": 1, "log": True}, "exclude each other"),
+        ("n_bins", {"type": "int", "low": 1, "high": 8}, r"n_bins: 1 is refused: .*n_bins"),
+        ("placement", {"type": "categorical", "choices": ["kmean"]}, "'kmean' is refused: .*kmeans"),
+        ("placement", {"type": "categorical", "choices": []}, r"choices: must be a list of values, not \[\]"),
+        ("placement", {"type": "categorical", "choices": ["blend", "blend"]}, "holds 'blend' twice"),
+        ("placement", {"type": "categorical", "choices": [["blend"]]}, "neither text nor a number"),
+        ("regression_weight", {"type": "float", "low": 0.1, "high": 1, "log": True}, "0.0, which no log scale holds"),
+        ("kernel", None, "is null, but 'kernel' is not in the bundled space"),
+        (3, {"type": "int", "low": 1, "high": 2}, "the name of a parameter has to be text, not 3"),
+    ],
+)
+def test_a_wrong_entry_is_named(name: Any, entry: Any, message: str) -> None:
+    with pytest.raises(ExperimentError, match=message) as caught:
+        space_of("tabular", {"scheme": "soft"}, space={name: entry})
+    assert str(caught.value).startswith("study.space")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_space_is_refused() -> None:
+    with pytest.raises(ExperimentError, match="holds no parameter"):
+        space_of("tabular", {}, bundled_space=False)
+
+
+@pytest.mark.parametrize(
+    ("suggest", "message"),
+    [
+        (lambda trial: suggest_bridge_params(trial, "lightgbm", "soft"), "'lightgbm'; choose from tabular, xgboost"),
+        (lambda trial: suggest_bridge_params(trial, "xgboost", "softer"), "'softer'"),
+        (lambda trial: suggest_bridge_params(trial, "tabular", "soft", backbone="Gandalf"), "GANDALFConfig"),
+    ],
+)
+def test_suggesting_for_nothing_is_refused(suggest: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        suggest(optuna.create_study().ask())
+
+
+def test_suggestions_of_ones_own_objective() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    y = X[:, 0] + 0.1 * rng.normal(size=120)
+
+    def objective(trial: optuna.Trial) -> float:
+        params = suggest_bridge_params(trial, "xgboost", "soft", n_estimators=6, n_jobs=1, location="none")
+        assert params["n_estimators"] == 6
+        return float(XGBBridgeRegressor(**params).fit(X[:80], y[:80], eval_set=(X[80:], y[80:])).best_score_ or 0)
+
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    study.optimize(objective, n_trials=3)
+    assert {"n_bins", "smoothing"} <= set(study.best_params)

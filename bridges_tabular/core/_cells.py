@@ -116,6 +116,32 @@ def crps(rows: Rows, y: FloatArray) -> FloatArray:
     return total + _tail_crps(rows, low - y, 0) + _tail_crps(rows, y - high, 1)
 
 
+def crps_table(rows: Rows, y: FloatArray) -> FloatArray:
+    """What :func:`crps` gives, of each row at q values of its own (b, q), in time k + q.
+
+    The terms of the cells left and right of y are sums from the ends, which the values share.
+    """
+    k = rows.masses.shape[1]
+    reached = cumulative(rows)
+    before, widths = reached - rows.masses, np.diff(rows.edges)
+    below = np.cumsum(widths * _mean_square(before, reached), axis=1)
+    above = np.cumsum((widths * _mean_square(1.0 - before, 1.0 - reached))[:, ::-1], axis=1)[:, ::-1]
+    none = np.zeros((len(reached), 1))
+    below, above = np.concatenate([none, below], axis=1), np.concatenate([above, none], axis=1)
+
+    rank = search_rows(rows.edges, y, "right") - 1
+    cell = np.clip(rank, 0, k - 1)
+    share = _share(rows.edges, y, rank, cell)
+    start, end = pick(before, cell), pick(reached, cell)
+    at = start + pick(rows.masses, cell) * share
+    inner = share * _mean_square(start, at) + (1.0 - share) * _mean_square(1.0 - at, 1.0 - end)
+    total = pick(below, cell) + inner * pick(np.broadcast_to(widths, rows.masses.shape), cell) + pick(above, cell + 1)
+    for side, beyond in enumerate(pick_ends(rows.edges)):
+        outside = np.reshape(beyond, (-1, 1)) - y
+        total += _tail_crps(rows, outside if side == 0 else -outside, side)
+    return total
+
+
 def mean(rows: Rows) -> FloatArray:
     """Expectation of each row (b,)."""
     low, high = pick_ends(rows.edges)
@@ -306,8 +332,10 @@ def _shortest_from_left(rows: Rows, coverage: float) -> FloatArray:
 
 
 def _tail_crps(rows: Rows, beyond: FloatArray, side: int) -> FloatArray:
-    """Part of the crps outside one outer edge, for y lying ``beyond`` that edge (negative inside)."""
+    """Part of the crps outside one outer edge, for y (b,) or (b, q) lying ``beyond`` it (negative inside)."""
     mass, scale = rows.tail_masses[:, side], rows.tail_scales[:, side]
+    if beyond.ndim == 2:
+        mass, scale = mass[:, None], scale[:, None]
     outside = np.maximum(beyond, 0.0)
     left = mass * np.exp(-outside / scale)
     passed = -mass * np.expm1(-outside / scale)

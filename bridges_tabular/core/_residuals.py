@@ -15,14 +15,17 @@ LEVELS: FloatArray = np.concatenate([[0.002, 0.008], np.arange(2, 99, 2) / 100, 
 # Below so many rows there is no choosing of neighbours: all residuals stand for every row.
 LOCAL_ROWS = 200
 
-_BANDWIDTHS = (0.05, 0.1, 0.2, 0.4, np.inf)
+_BANDWIDTHS = (0.4, 0.2, 0.1, 0.05)
+_FIRST_BANDWIDTH = 0.1
 _SPREAD_SHARES = (0.0, 0.3, 0.7, 1.0)
 _MOST_NODES = 24
 _RANK_KNOTS = 129
-_JUDGED_ROWS = 512
+_JUDGED_ROWS = 256
 _SOURCE_ROWS = 4096
 # All residuals together weigh as much as so many neighbours, for rows that have few.
 _PRIOR_ROWS = 2.0
+# Numbers in a block's temporaries.
+_BLOCK_SIZE = 1 << 20
 
 
 class Choice(NamedTuple):
@@ -55,25 +58,33 @@ class LocalResiduals:
         """Fit to residuals, points, predicted variances (None: one for all) and weights, each of shape (n,)."""
         mean_variance = 1.0 if variance is None else float(np.average(variance, weights=weight))
         relative = np.ones_like(point) if variance is None else variance / mean_variance
-        ranks = [weighted_ranks(point, weight)]
-        if variance is not None:
-            ranks.append(weighted_ranks(relative, weight))
-        place = np.stack(ranks, axis=1)
+        place = _places(point, relative, weight)
         choice = _choose(residual, relative, place, weight, constant=variance is None)
         nodes = 1 if np.isinf(choice.bandwidth) else min(_MOST_NODES, int(np.ceil(2.0 / choice.bandwidth)))
         axis = np.linspace(0.0, 1.0, nodes) if nodes > 1 else np.array([0.5])
-        grid = np.stack(np.meshgrid(*[axis] * place.shape[1], indexing="ij"), axis=-1).reshape(-1, place.shape[1])
+        # a constant variance ranks in the middle everywhere
+        second = axis if variance is not None else np.array([0.5])
+        grid = np.stack(np.meshgrid(axis, second, indexing="ij"), axis=-1).reshape(-1, 2)
         z = residual / _scale(relative, choice.spread_share)
-        table = _node_quantiles(z, place, weight, grid, choice.bandwidth)
-        shape = (nodes, nodes if variance is not None else 1, LEVELS.size)
+        table = _quantiles_from(grid, z, place, weight, choice.bandwidth)
         knots = np.linspace(0.0, 1.0, _RANK_KNOTS)
         return cls(
             weighted_quantiles(point, weight, knots),
             weighted_quantiles(relative, weight, knots),
-            table.reshape(shape),
+            table.reshape(nodes, len(second), LEVELS.size),
             choice,
             mean_variance,
         )
+
+    def held_out(
+        self, residual: FloatArray, point: FloatArray, variance: FloatArray | None, weight: FloatArray
+    ) -> FloatArray:
+        """Quantiles (n, q) for the rows of the fit, each from the residuals of all others."""
+        relative = np.ones_like(point) if variance is None else variance / self._mean_variance
+        scale = _scale(relative, self.choice.spread_share)
+        place, rows = _places(point, relative, weight), np.arange(len(point))
+        value = _quantiles_from(place, residual / scale, place, weight, self.choice.bandwidth, rows)
+        return value * scale[:, None]
 
     def quantiles(self, point: FloatArray, variance: FloatArray | None) -> FloatArray:
         """Quantiles (n, q) of the residuals at :data:`LEVELS`, strictly increasing along each row."""
@@ -104,6 +115,10 @@ class LocalResiduals:
         )
 
 
+def _places(point: FloatArray, relative: FloatArray, weight: FloatArray) -> FloatArray:
+    return np.stack([weighted_ranks(point, weight), weighted_ranks(relative, weight)], axis=1)
+
+
 def weighted_ranks(values: FloatArray, weight: FloatArray) -> FloatArray:
     """Share of the weight that lies below each value (n,), half of that at the value included."""
     distinct, index = np.unique(values, return_inverse=True)
@@ -129,76 +144,94 @@ def _scale(relative: FloatArray, share: float) -> FloatArray:
     return np.sqrt(share * relative + 1.0 - share)
 
 
-def _kernel(place: FloatArray, at: FloatArray, weight: FloatArray, bandwidth: float) -> FloatArray:
-    """Weights (b, n) of the rows at ranks ``place`` (n, d) seen from ranks ``at`` (b, d)."""
-    prior = _PRIOR_ROWS / len(place)
-    if np.isinf(bandwidth):
-        return np.broadcast_to(weight, (len(at), len(weight)))
-    square = np.zeros((len(at), len(place)))
-    for j in range(place.shape[1]):
+def _square_distances(place: FloatArray, at: FloatArray) -> FloatArray:
+    """Between ranks ``at`` (b, d) and ``place`` (n, d), of shape (b, n)."""
+    square = np.square(at[:, :1] - place[:, 0])
+    for j in range(1, place.shape[1]):
         square += np.square(at[:, j, None] - place[:, j])
-    np.multiply(square, -0.5 / bandwidth**2, out=square)
-    np.exp(square, out=square)
-    square += prior
-    square *= weight
     return square
 
 
 def _choose(
     residual: FloatArray, relative: FloatArray, place: FloatArray, weight: FloatArray, *, constant: bool
 ) -> Choice:
-    """Spread share, then bandwidth, by the leave-one-out CRPS; a fixed share without a choice of neighbours."""
+    """Spread share, then bandwidth, by the leave-one-out CRPS; all residuals alike where there are few."""
     few = len(residual) < LOCAL_ROWS
-    shares = (0.0,) if constant else _SPREAD_SHARES
     source = thinned(len(residual), _SOURCE_ROWS)
     judged = thinned(len(source), _JUDGED_ROWS)
-    rows = residual[source], relative[source], place[source], weight[source]
-    bandwidth = np.inf if few else 0.1
-    scores = [_leave_one_out(*rows, judged, Choice(share, bandwidth)) for share in shares]
+    rows = residual[source], relative[source], weight[source], judged
+    square = _square_distances(place[source], place[source][judged])
+    # the kernel of the widest band; each narrower one is its fourth power
+    kernel = np.exp(square * (-0.5 / max(_BANDWIDTHS) ** 2), out=square)
+    kernels = [np.ones_like(kernel)]
+    for _ in _BANDWIDTHS if not few else ():
+        kernels.append(kernel)
+        kernel = np.square(np.square(kernel))
+    bandwidths = [np.inf, *_BANDWIDTHS][: len(kernels)]
+    start = 0 if few else bandwidths.index(_FIRST_BANDWIDTH)
+    shares = (0.0,) if constant else _SPREAD_SHARES
+    scores = [_leave_one_out(*rows, kernels[start], share) for share in shares]
     share = shares[int(np.argmin(scores))]
-    if few:
-        return Choice(share, bandwidth)
-    scores = [_leave_one_out(*rows, judged, Choice(share, h)) for h in _BANDWIDTHS]
-    return Choice(share, _BANDWIDTHS[int(np.argmin(scores))])
+    scores = [_leave_one_out(*rows, kernel, share) for kernel in kernels]
+    return Choice(share, float(bandwidths[int(np.argmin(scores))]))
 
 
 def _leave_one_out(
     residual: FloatArray,
     relative: FloatArray,
-    place: FloatArray,
     weight: FloatArray,
     judged: NDArray[np.intp],
-    choice: Choice,
+    kernel: FloatArray,
+    share: float,
 ) -> float:
     """Mean CRPS of the judged rows under the weighted residuals of all others: the integral of (F - 1)^2."""
-    scale = _scale(relative, choice.spread_share)
-    order = np.argsort(residual / scale)
-    z, position = (residual / scale)[order], np.argsort(order)[judged]
-    reached = np.array(_kernel(place[order], place[judged], weight[order], choice.bandwidth))
+    scale = _scale(relative, share)
+    z = residual / scale
+    order = np.argsort(z)
+    position = np.argsort(order)[judged]
+    reached = kernel[:, order]
+    reached += _PRIOR_ROWS / len(z)
+    reached *= weight[order]
     reached[np.arange(len(judged)), position] = 0.0
     np.cumsum(reached, axis=1, out=reached)
     reached /= np.maximum(reached[:, -1:], np.finfo(np.float64).tiny)
     reached -= np.arange(len(z)) >= position[:, None]
     np.square(reached, out=reached)
-    scores = scale[judged] * (reached[:, :-1] @ np.diff(z))
+    scores = scale[judged] * (reached[:, :-1] @ np.diff(z[order]))
     return float(np.average(scores, weights=weight[judged]))
 
 
-def _node_quantiles(
-    z: FloatArray, place: FloatArray, weight: FloatArray, grid: FloatArray, bandwidth: float
+def _quantiles_from(
+    at: FloatArray,
+    z: FloatArray,
+    place: FloatArray,
+    weight: FloatArray,
+    bandwidth: float,
+    own: NDArray[np.intp] | None = None,
 ) -> FloatArray:
-    """Quantiles (g, q) of the residuals seen from each node of a grid of ranks (g, d)."""
+    """Quantiles (b, q) of weighted residuals z (n,) seen from ranks ``at`` (b, d), each without its own row."""
     order = np.argsort(z)
+    position = None if own is None else np.argsort(order)[own]
     z, place, weight = z[order], place[order], weight[order]
-    table = np.empty((len(grid), LEVELS.size))
-    for i, node in enumerate(grid):
-        mass = _kernel(place, node[None], weight, bandwidth)[0]
-        middle = np.cumsum(mass) - mass / 2
-        table[i] = np.interp(LEVELS, middle / mass.sum(), z)
+    table = np.empty((len(at), LEVELS.size))
+    rows = max(1, _BLOCK_SIZE // len(z))
+    for start in range(0, len(at), rows):
+        block = slice(start, start + rows)
+        mass = np.exp(_square_distances(place, at[block]) * (-0.5 / bandwidth**2))
+        mass += _PRIOR_ROWS / len(z)
+        mass *= weight
+        if position is not None:
+            mass[np.arange(len(mass)), position[block]] = 0.0
+        middle = np.cumsum(mass, axis=1)
+        total = middle[:, -1:].copy()
+        middle -= mass / 2
+        middle /= total
+        for i, reached in enumerate(middle, start):
+            table[i] = np.interp(LEVELS, reached, z)
     # ties would make atoms where none are meant
     spread = np.sqrt(np.average(np.square(z), weights=weight))
-    steps: FloatArray = table + np.arange(LEVELS.size) * 1e-6 * max(spread, np.finfo(np.float64).tiny)
-    return steps
+    table += np.arange(LEVELS.size) * 1e-6 * max(float(spread), np.finfo(np.float64).tiny)
+    return table
 
 
 def _interpolate(table: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:

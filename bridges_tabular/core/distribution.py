@@ -229,7 +229,13 @@ class BinnedDistribution:
         .. [1] Gneiting, T. and Raftery, A. E. "Strictly proper scoring rules, prediction, and estimation."
            Journal of the American Statistical Association 102 (2007).
         """
-        return self._at(_cells.crps, y)
+        values = self._paired(y)
+        if np.ndim(y) < 2:
+            return self._at(_cells.crps, y)
+        result = np.empty(values.shape)
+        for at, rows in self._blocks(values.shape[1]):
+            result[at] = _cells.crps_table(rows, values[at])
+        return result
 
     def pit(self, y: ArrayLike, seed: int | np.random.Generator | None = 0) -> FloatArray:
         """Probability integral transforms, in the shape of y: uniform if y follows the distribution.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,14 +88,13 @@ class CodecRefit:
     def move(self, iteration: int, pi: NDArray[np.float32]) -> None:
         """Take the steps, with pi of shape (len(rows), k) as the trees predict it before this round."""
         log_pi = torch.from_numpy(pi).clamp(min=torch.finfo(torch.float32).tiny).log()
+        parameters = list(self._codec.parameters())
         self._codec.requires_grad_(True)
-        optimizer = torch.optim.Adam(self._codec.parameters(), lr=_STEP_SIZE)
+        steps = _Adam(parameters)
         for _ in range(_STEPS):
-            optimizer.zero_grad()
             log_psi = self._codec.encode(self._y)
             terms = self._objective(self._y, log_psi, log_pi, self._codec.decoder.values, self._weight)
-            terms.loss.backward()
-            optimizer.step()
+            steps.take(torch.autograd.grad(terms.loss, parameters))
         self._codec.requires_grad_(False)
         self._history.append(_Snapshot(iteration, self._state()))
 
@@ -105,6 +105,28 @@ class CodecRefit:
 
     def _state(self) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in self._codec.state_dict().items()}
+
+
+class _Adam:
+    """Steps of Adam (Kingma and Ba 2014); torch's own imports its compiler first, which takes seconds."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._first = [torch.zeros_like(parameter) for parameter in parameters]
+        self._second = [torch.zeros_like(parameter) for parameter in parameters]
+        self._count = 0
+
+    @torch.no_grad()
+    def take(self, gradients: Sequence[Tensor]) -> None:
+        self._count += 1
+        for parameter, gradient, first, second in zip(
+            self._parameters, gradients, self._first, self._second, strict=True
+        ):
+            first.lerp_(gradient, 0.1)
+            second.lerp_(gradient**2, 0.001)
+            direction = first / (1 - 0.9**self._count)
+            size = (second / (1 - 0.999**self._count)).sqrt()
+            parameter -= _STEP_SIZE * direction / (size + 1e-8)
 
 
 class EndToEndObjective(BridgeTreeObjective):

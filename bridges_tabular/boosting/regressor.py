@@ -352,6 +352,28 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         values = self._values(X)
         return self._distribution(self._model.forecast(values))
 
+    def predict_contributions(self, X: Any) -> NDArray[np.float64]:
+        """Explain predictions of the mean by SHAP values, as ``pred_contribs`` of XGBoost does.
+
+        Exact SHAP values of the location and of "least_squares". Those of the margins over bins are carried through
+        softmax and decoder along a straight line, and what the trees over bins take from the location is passed on to
+        the features that the location comes from: our own construction, whose sums are exact.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+
+        Returns
+        -------
+        array of shape (n, p + 1)
+            A column for each feature, and what all predictions start from; rows sum to ``predict(X)`` up to single
+            precision. In the units of the target.
+        """
+        from bridges_tabular.boosting.explain import contributions
+
+        values = self._values(X)
+        return contributions(self._model, values)
+
     def get_booster(self) -> xgb.Booster:
         """Return the booster of the last stage, over the bins unless the scheme is "least_squares".
 

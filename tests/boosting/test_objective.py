@@ -1,0 +1,166 @@
+"""Gradients of the trees' objective against automatic differentiation of the one that networks train on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scoringrules
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils import check_random_state
+
+from bridges_tabular.boosting.codes import CodecRefit, project_codes
+from bridges_tabular.boosting.objective import BridgeTreeObjective, ClassLogits, index_polynomials, split_directions
+from bridges_tabular.boosting.targets import BinnedTarget
+from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.core.objective import BridgeObjective
+
+
+@st.composite
+def problems(draw: Any) -> dict[str, Any]:
+    """Margins, codes, targets and weights of a few rows, with or without a basis."""
+    k, n = draw(st.integers(3, 40)), draw(st.integers(1, 30))
+    rank = draw(st.sampled_from([None, 1, 4]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    basis = None if rank is None else index_polynomials(k, rank)
+    logits = ClassLogits(rng.normal(size=k).astype(np.float32), basis)
+    size = draw(st.sampled_from([0.1, 3.0, 60.0]))
+    return {
+        "logits": logits,
+        "margins": (size * rng.normal(size=(n, logits.n_margins))).astype(np.float32),
+        "psi": rng.dirichlet(np.ones(k), n).astype(np.float32),
+        "y": rng.normal(size=n).astype(np.float32),
+        "values": np.sort(rng.normal(size=k)).astype(np.float32),
+        "weight": rng.uniform(0, 2, n) if draw(st.booleans()) else None,
+        "alignment": draw(st.sampled_from([0.0, 1.0, 2.5])),
+        "regression": draw(st.sampled_from([0.0, 5.0])),
+    }
+
+
+def log_pi(problem: dict[str, Any], margins: torch.Tensor) -> torch.Tensor:
+    offsets = torch.tensor(problem["logits"].offsets, dtype=torch.float64)
+    basis = problem["logits"].basis
+    logits = margins if basis is None else margins @ torch.tensor(basis, dtype=torch.float64).T
+    return torch.log_softmax(logits + offsets, dim=-1)
+
+
+@given(problems())
+@settings(deadline=None, max_examples=40)
+def test_gradient_is_that_of_the_bridge_objective(problem: dict[str, Any]) -> None:
+    b, c, weight = (problem[name] for name in ("alignment", "regression", "weight"))
+    basis = problem["logits"].basis
+    codes = problem["psi"] if basis is None else problem["psi"] @ basis
+    ours = BridgeTreeObjective(
+        problem["logits"], codes, problem["y"], problem["values"], alignment_weight=b, regression_weight=c,
+        sample_weight=weight,
+    )  # fmt: skip
+    grad, hess = ours(0, problem["margins"], None)
+
+    margins = torch.tensor(problem["margins"], dtype=torch.float64, requires_grad=True)
+    y, values, psi = (torch.tensor(problem[name], dtype=torch.float64) for name in ("y", "values", "psi"))
+    prediction = log_pi(problem, margins)
+    objective = BridgeObjective(1.0, b, c)
+    loss = objective(y, psi.log(), prediction, values, None if weight is None else torch.tensor(weight)).loss
+    total = len(y) if weight is None else weight.sum()
+    (expected,) = torch.autograd.grad(loss * total, margins)
+    np.testing.assert_allclose(grad, expected, rtol=2e-3, atol=2e-4 * (1 + b + 10 * c))
+    assert (hess >= 0).all()
+
+
+@given(problems())
+@settings(deadline=None, max_examples=20)
+def test_hessian_is_exact_for_alignment_and_gauss_newton_for_regression(problem: dict[str, Any]) -> None:
+    basis, margins = problem["logits"].basis, problem["margins"] / 20
+    codes = problem["psi"] if basis is None else problem["psi"] @ basis
+    ours = BridgeTreeObjective(problem["logits"], codes, problem["y"], problem["values"], regression_weight=3.0)
+    _, hess = ours(0, margins, None)
+    values, psi = (torch.tensor(problem[name], dtype=torch.float64) for name in ("values", "psi"))
+    for row in range(min(3, len(margins))):
+        at = torch.tensor(margins[row], dtype=torch.float64)
+        alignment = torch.autograd.functional.hessian(
+            lambda f, row=row: -(psi[row] * log_pi(problem, f[None])[0]).sum(), at
+        )
+        slope = torch.autograd.functional.jacobian(lambda f: log_pi(problem, f[None])[0].exp() @ values, at)
+        expected = torch.diagonal(alignment) + 6.0 * slope**2
+        np.testing.assert_allclose(hess[row], expected.clamp(min=0).numpy(), rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("k", [2, 5, 32, 128])
+def test_index_polynomials_are_orthonormal_and_free_of_the_constant(k: int) -> None:
+    basis = index_polynomials(k, 4).astype(np.float64)
+    assert basis.shape == (k, min(4, k - 1))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
+    np.testing.assert_allclose(basis.sum(axis=0), 0, atol=1e-5)
+
+
+def test_the_first_split_direction_is_that_of_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    values, masses = np.sort(rng.normal(size=9)), rng.dirichlet(np.ones(9))
+    directions = split_directions(values, masses, 2).astype(np.float64)
+    np.testing.assert_allclose(directions.T @ (masses[:, None] * directions), np.eye(2), atol=1e-5)
+    centred = values - values @ masses
+    assert abs(np.corrcoef(directions[:, 0], centred)[0, 1]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scheme", ["soft", "pretrained", "end_to_end"])
+def test_projected_codes_are_the_codec_s(scheme: Any) -> None:
+    y = np.random.default_rng(0).normal(5, 3, 3000)
+    codec = TargetCodec(scheme, 16).fit(y)
+    psi = codec.encode(codec.standardise(torch.from_numpy(y))).exp().detach().numpy()
+    offsets, basis = np.zeros(16, dtype=np.float32), index_polynomials(16, 3)
+    np.testing.assert_allclose(project_codes(codec, ClassLogits(offsets, None), y), psi, atol=1e-6)
+    np.testing.assert_allclose(project_codes(codec, ClassLogits(offsets, basis), y), psi @ basis, atol=1e-5)
+
+
+def test_encoder_and_decoder_move_downhill_and_back() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.gamma(2, 2, 500)
+    codec = TargetCodec("end_to_end", 12).fit(y).requires_grad_(False)
+    objective = BridgeObjective(10, 1, 1)
+    refit = CodecRefit(codec, objective, y, None, check_random_state(0))
+    pi = rng.dirichlet(np.ones(12), 500).astype(np.float32)
+    standard = codec.standardise(torch.from_numpy(y))
+
+    def loss() -> float:
+        log_psi = codec.encode(standard)
+        return float(objective(standard, log_psi, torch.from_numpy(pi).log(), codec.decoder.values).loss)
+
+    assert [i for i in range(70) if refit.due(i)] == [8, 16, 32, 64]
+    losses, states = [loss()], [codec.state_dict()["decoder.position"].clone()]
+    for iteration in (8, 16):
+        refit.move(iteration, pi)
+        losses.append(loss())
+        states.append(codec.state_dict()["decoder.position"].clone())
+    assert losses[0] > losses[1] > losses[2]
+    for best, state in ((20, 2), (15, 1), (16, 2), (7, 0)):
+        refit.rewind(best)
+        assert torch.equal(codec.state_dict()["decoder.position"], states[state])
+
+
+@pytest.mark.parametrize("scheme", ["hard", "soft"])
+def test_metrics_of_early_stopping(scheme: Any) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(40, 7, 400)
+    weight = rng.uniform(0.5, 2, 400)
+    weights = BridgeObjective(0, 1, 0)
+    target = BinnedTarget.fit(
+        TargetCodec(scheme, 10), y, None, rank=None, weights=weights, random=check_random_state(0)
+    )
+    margins = rng.normal(size=(400, 10)).astype(np.float32)
+    pi = target.probabilities(margins).astype(np.float64)
+    pi /= pi.sum(axis=1, keepdims=True)
+    given = pi.astype(np.float32) if scheme == "hard" else margins
+    centers = target.codec.bins.centers * target.units[1] + target.units[0]
+    crps = [
+        np.sum(p * np.abs(centers - at)) - 0.5 * np.sum(np.outer(p, p) * np.abs(centers[:, None] - centers))
+        for p, at in zip(pi, y, strict=True)
+    ]
+    squares = (target.decode(margins) - y) ** 2
+    expected = {"crps": np.average(crps, weights=weight), "rmse": np.sqrt(np.average(squares, weights=weight))}
+    for name, value in expected.items():
+        assert target.metric(y, weight, name)(given, None) == (name, pytest.approx(value, rel=1e-4))
+    draws = rng.choice(centers, size=(20_000,), p=pi[0])
+    assert scoringrules.crps_ensemble(y[0], draws) == pytest.approx(crps[0], rel=0.05)

@@ -52,10 +52,9 @@ def bridge_config(regressor: TabularBridgeRegressor) -> BridgeConfig:
 
 
 def full_config(
-    regressor: TabularBridgeRegressor, features: FeatureTensors, targets: list[str], batch_size: int
+    regressor: TabularBridgeRegressor, features: FeatureTensors, targets: list[str], batch_size: int, epochs: int
 ) -> DictConfig:
     """The merged configuration that a model is built from."""
-    epochs = int(regressor.max_epochs)
     parts = [
         DataConfig(
             target=targets, continuous_cols=features.continuous_names, categorical_cols=features.categorical_names

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+# Numbers are standardised once, by the training rows. Normalising them again, by each batch, cost 8 to 24 % of RMSE
+# with GANDALF and FTTransformer on concrete and airfoil.
+EVERY_BACKBONE: dict[str, Any] = {"batch_norm_continuous_input": False}
+
 # Parameters of a backbone's configuration class that differ from pytorch-tabular's own.
 BACKBONE_PARAMS: dict[str, dict[str, Any]] = {
     "CategoryEmbeddingModelConfig": {"layers": "128-128-128"},
@@ -14,13 +18,23 @@ ROWS_PER_BATCH = 50
 SMALLEST_BATCH = 32
 LARGEST_BATCH = 512
 
+# Epochs: enough for so many steps of the optimiser, within bounds.
+STEPS = 8_000
+FEWEST_EPOCHS = 60
+MOST_EPOCHS = 200
+
 
 def backbone_params(backbone: str, given: dict[str, Any] | None) -> dict[str, Any]:
     """Parameters of a backbone: those given over the defaults."""
-    return {**BACKBONE_PARAMS.get(backbone, {}), **(given or {})}
+    return {**EVERY_BACKBONE, **BACKBONE_PARAMS.get(backbone, {}), **(given or {})}
 
 
 def batch_size(rows: int) -> int:
     """Rows in a batch for so many training rows."""
     size = 1 << max(0, (max(rows, 1) // ROWS_PER_BATCH).bit_length() - 1)
     return min(max(size, SMALLEST_BATCH), LARGEST_BATCH)
+
+
+def max_epochs(rows: int, batch: int) -> int:
+    """Epochs for so many training rows in batches of that size."""
+    return min(max(-(-STEPS // -(-rows // batch)), FEWEST_EPOCHS), MOST_EPOCHS)

@@ -19,11 +19,10 @@ from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorM
 from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import KERNELS
-from bridges_tabular.tabular import persistence
+from bridges_tabular.tabular import defaults, persistence
 from bridges_tabular.tabular.config import SCHEMES
 from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config, quiet
 from bridges_tabular.tabular.datamodule import TensorTable, TrainingRows
-from bridges_tabular.tabular.defaults import batch_size
 from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.forecasts import TargetForecasts, forecasts_of
 from bridges_tabular.tabular.model import BridgeModel
@@ -79,7 +78,8 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     learning_rate : float, default=3e-3
         Of AdamW, falling to zero along half a cosine over ``max_epochs``.
     weight_decay : float, default=1e-5
-    max_epochs : int, default=60
+    max_epochs : int, optional
+        Default: as many as make 8,000 steps, between 60 and 200.
     batch_size : int, optional
         Default: about a fiftieth of the training rows, as a power of two between 32 and 512.
     patience : int, optional
@@ -135,7 +135,7 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         **CALIBRATION_CONSTRAINTS,
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -170,7 +170,7 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         calibration_fraction: float | None = None,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-5,
-        max_epochs: int = 60,
+        max_epochs: int | None = None,
         batch_size: int | None = None,
         patience: int | None = None,
         validation_fraction: float = 0.2,
@@ -344,14 +344,14 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
 
     def _new_model(self, rows: Part) -> BridgeModel:
         targets = [f"target {index}" for index in range(self.n_outputs_)]
-        config = full_config(self, self.features_, targets, self._batch_size(rows))
+        config = full_config(self, self.features_, targets, self._batch_size(rows), self._max_epochs(rows))
         model = BridgeModel(config, inferred_config=inferred_config(self.features_, self.n_outputs_))
         model.data_aware_initialization(TrainingRows(self._table(rows), self._batch_size(rows), 0))
         return model
 
     def _train(self, model: BridgeModel, rows: Part, held_out: Part | None, seed: int, epochs: int = 0) -> int:
         options = TrainingOptions(
-            max_epochs=epochs or int(self.max_epochs),
+            max_epochs=epochs or self._max_epochs(rows),
             patience=self.patience,
             device=self._device(),
             precision=self.precision,
@@ -364,7 +364,11 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         return best
 
     def _batch_size(self, rows: Part) -> int:
-        return batch_size(len(rows.y)) if self.batch_size is None else int(self.batch_size)
+        return defaults.batch_size(len(rows.y)) if self.batch_size is None else int(self.batch_size)
+
+    def _max_epochs(self, rows: Part) -> int:
+        given = self.max_epochs
+        return defaults.max_epochs(len(rows.y), self._batch_size(rows)) if given is None else int(given)
 
     def _of_distributions(self, X: Any, of: Any) -> NDArray[np.float64]:
         point, pi = self._outputs(X)

@@ -14,7 +14,7 @@ from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
     from bridges_tabular._artifacts import load
-    from bridges_tabular.boosting import XGBBridgeRegressor
+    from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
     from bridges_tabular.core.bins import Bins
     from bridges_tabular.core.decoder import LinearDecoder
     from bridges_tabular.core.distribution import BinnedDistribution
@@ -34,6 +34,7 @@ _HOMES = {
     "BridgeHead": "tabular",
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
+    "ClassifierBridgeRegressor": "boosting",
     "HardEncoder": "core.encoders",
     "LearnedEncoder": "core.encoders",
     "LinearDecoder": "core.decoder",
@@ -50,6 +51,7 @@ __all__ = [
     "BridgeHead",
     "BridgeModel",
     "BridgeObjective",
+    "ClassifierBridgeRegressor",
     "HardEncoder",
     "LearnedEncoder",
     "LinearDecoder",

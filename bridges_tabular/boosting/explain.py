@@ -67,7 +67,7 @@ def _decode(target: BinnedTarget, margins: Floats) -> Floats:
     places, weights = np.polynomial.legendre.leggauss(_NODES)
     for place, weight in zip((places + 1) / 2, weights / 2, strict=True):
         slope += weight * _slopes(target, start + place * way)
-    decoded = np.einsum("nrq,nr->nq", margins, slope)
+    decoded: Floats = np.einsum("nrq,nr->nq", margins, slope)
     decoded[:, -1] = _probabilities(target, start) @ target.values
     return decoded
 

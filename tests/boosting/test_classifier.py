@@ -1,0 +1,81 @@
+"""Bins over classifiers of other libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from bridges_tabular import ClassifierBridgeRegressor
+
+Homes = tuple[pd.DataFrame, pd.Series]
+
+
+def lightgbm() -> Any:
+    return pytest.importorskip("lightgbm").LGBMClassifier(n_estimators=20, num_leaves=7, n_jobs=1, verbose=-1)
+
+
+CLASSIFIERS = {
+    "hist": lambda: HistGradientBoostingClassifier(max_iter=15, random_state=0),
+    "forest": lambda: RandomForestClassifier(n_estimators=60, min_samples_leaf=3, random_state=0),
+    "lightgbm": lightgbm,
+}
+
+
+def unmet_checks(_: Any) -> dict[str, str]:
+    reason = "rows held out for calibration are drawn by number"
+    return {"check_sample_weight_equivalence_on_dense_data": reason}
+
+
+@pytest.mark.filterwarnings("ignore:n_bins=.* is more than the targets can fill:UserWarning")
+@parametrize_with_checks(
+    [ClassifierBridgeRegressor(DecisionTreeClassifier(random_state=0), n_bins=6)], expected_failed_checks=unmet_checks
+)
+def test_scikit_learn_check(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_any_classifier_becomes_a_regressor_with_a_distribution(name: str, homes: Homes) -> None:
+    X, y = homes
+    X = X[["size", "age", "noise"]].assign(fancy=X["kind"] == "fancy", age=X["age"].fillna(30))
+    model = ClassifierBridgeRegressor(CLASSIFIERS[name](), n_bins=10).fit(X[:220], y[:220])
+    assert model.score(X[220:], y[220:]) > 0.7
+    low, high = model.predict_interval(X[220:], 0.8).T
+    assert 0.6 < np.mean((low <= y[220:]) & (y[220:] <= high)) < 0.95
+    spread = model.predict_distribution(X[220:])
+    assert spread.crps(y[220:]).mean() < 0.75 * np.abs(y[220:] - y[:220].mean()).mean()
+
+
+def test_classes_never_seen_have_no_probability_and_weights_arrive() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(300, 1))
+    y = 10 * X[:, 0]
+    weight = np.where((y > 3) & (y < 7), 0.0, 1.0)
+    model = ClassifierBridgeRegressor(
+        DecisionTreeClassifier(random_state=0), n_bins=10, placement="uniform", calibration="none"
+    ).fit(X, y, sample_weight=weight)
+    distribution = model.predict_distribution([[0.1], [0.9]])
+    np.testing.assert_allclose(distribution.mean, [1, 9], atol=0.7)
+    assert model.predict([[0.1]]) == pytest.approx(1, abs=0.7)
+
+
+def test_clone_keeps_the_classifier_unfitted(homes: Homes) -> None:
+    X, y = homes
+    forest = RandomForestClassifier(n_estimators=5, random_state=0)
+    model = ClassifierBridgeRegressor(forest, n_bins=5).fit(X[["size"]], y)
+    assert not hasattr(forest, "estimators_")
+    assert clone(model).estimator.n_estimators == 5
+    assert clone(model).set_params(estimator__n_estimators=7).estimator.n_estimators == 7
+
+
+def test_what_is_no_classifier_is_refused(homes: Homes) -> None:
+    X, y = homes
+    with pytest.raises(ValueError, match="predict_proba"):
+        ClassifierBridgeRegressor(object()).fit(X, y)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from bridges_tabular.experiments import compare
-from bridges_tabular.experiments.report import render_report
+from bridges_tabular.experiments import ExperimentError, compare
+from bridges_tabular.experiments.reporting import render_report, write_report
 
 EVIL = "<script>alert(1)</script>"
 
@@ -62,13 +63,30 @@ def evil_run(frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path) -> Pa
 
 
 @pytest.fixture
-def run(content: dict[str, Any], tmp_path: Path) -> Path:
-    compare(content, quiet=True).save(tmp_path / "run")
+def several(frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path) -> Path:
+    """A run over five tables."""
+    tables = []
+    for i in range(5):
+        path = tmp_path / f"homes{i}.csv"
+        frame.assign(price=frame["price"] + 3 * i * np.sin(frame["id"])).to_csv(path, index=False)
+        tables.append(content["table"] | {"source": str(path)})
+    del content["table"]
+    compare(content | {"tables": tables}, quiet=True).save(tmp_path / "run")
     return tmp_path / "run"
 
 
 def read(run: Path) -> Page:
     return Page((run / "report.html").read_text("utf-8"))
+
+
+def figures_of(page: Page, label: str) -> dict[str, dict[str, Any]]:
+    """The figures whose place has a label that starts so, by label."""
+    places = [a for _, a in page.elements if "data-figure" in a]
+    return {
+        str(a["aria-label"]): page.figures[int(a["data-figure"] or -1)]
+        for a in places
+        if str(a["aria-label"]).startswith(label)
+    }
 
 
 def test_names_from_data_and_configuration_are_text(evil_run: Path) -> None:
@@ -79,15 +97,19 @@ def test_names_from_data_and_configuration_are_text(evil_run: Path) -> None:
     assert tags.count("script") == 3
     assert "img" not in tags
     assert "b" not in [tag for tag, attributes in page.elements if attributes and tag == "b"]
-    # plotly reads HTML in the texts of a figure
-    assert "<" not in json.dumps([f["layout"] for f in page.figures])
-    assert not any("<" in trace.get("name", "") for figure in page.figures for trace in figure["data"])
+    # plotly reads HTML in the texts of a figure: axes, ticks, hover texts, names
+    assert "<img" not in json.dumps(page.figures)
+    assert "<script" not in json.dumps(page.figures)
+    assert "<b>" not in json.dumps(page.figures)
+    handlers = [key for _, attributes in page.elements for key in attributes if key.startswith("on")]
+    assert handlers == []
 
 
-def test_the_page_needs_nothing_from_elsewhere(run: Path) -> None:
-    page = read(run)
+def test_the_page_needs_nothing_from_elsewhere(saved_run: Path) -> None:
+    page = read(saved_run)
     for tag, attributes in page.elements:
-        assert not {"src", "href", "srcset", "data"} & set(attributes), (tag, attributes)
+        assert not {"src", "srcset", "data"} & set(attributes), (tag, attributes)
+        assert (attributes.get("href") or "#").startswith("#"), (tag, attributes)
     styles = next(s for s in page.scripts if ":root" in s)
     assert "url(" not in styles
     assert "@import" not in styles
@@ -99,46 +121,160 @@ def test_the_page_needs_nothing_from_elsewhere(run: Path) -> None:
     ]
 
 
-def test_the_page_shows_the_scores_and_how_to_repeat_them(run: Path) -> None:
-    page = read(run)
-    results = pd.read_csv(run / "results.csv").set_index("model")
+def test_the_page_says_what_was_compared_on_what(saved_run: Path) -> None:
+    page = read(saved_run)
+    results = pd.read_csv(saved_run / "results.csv").set_index("model")
     for model in ("points", "bins"):
         assert model in page.text
         assert f"{results.loc[model, 'r2']:.4f}" in page.text
-    assert (run / "config.yaml").read_text("utf-8").strip() in page.text
+    assert (saved_run / "config.yaml").read_text("utf-8").strip() in page.text
     assert re.search(r"120\s+rows", page.text)
+    assert "One split cannot tell a difference from chance" in page.text
+    links = [a["href"] for tag, a in page.elements if tag == "a"]
+    ids = {a["id"] for _, a in page.elements if "id" in a}
+    assert links
+    assert {str(link)[1:] for link in links} <= ids
 
 
-def test_every_figure_has_a_place_and_shows_the_predictions(run: Path) -> None:
-    page = read(run)
+def test_every_figure_has_a_place_and_shows_the_predictions(saved_run: Path) -> None:
+    page = read(saved_run)
     places = [int(a["data-figure"] or -1) for _, a in page.elements if "data-figure" in a]
-    assert places == list(range(len(page.figures)))
-    predictions = pd.read_csv(run / "predictions.csv")
-    examples = json.loads((run / "examples.json").read_text("utf-8"))
-    assert len(places) == 2 + len(examples)
-    best = pd.read_csv(run / "results.csv").sort_values("rmse")["model"].iloc[0]
-    shown = predictions[predictions["model"] == best]
-    assert page.figures[0]["data"][1]["x"] == pytest.approx(shown["y_true"].tolist(), rel=1e-5)
-    assert page.figures[0]["data"][1]["y"] == pytest.approx(shown["y_pred"].tolist(), rel=1e-5)
+    assert sorted(places) == list(range(len(page.figures)))
+    predictions = pd.read_csv(saved_run / "predictions.csv")
+    for model in ("points", "bins"):
+        shown = predictions[predictions["model"] == model]
+        points = figures_of(page, f"Predicted against true values of {model}").popitem()[1]["data"][1]
+        assert points["x"] == pytest.approx(shown["y_true"].tolist(), rel=1e-4)
+        assert points["y"] == pytest.approx(shown["y_pred"].tolist(), rel=1e-4)
 
 
-def test_a_drawn_distribution_holds_the_predicted_quantiles(run: Path) -> None:
-    page = read(run)
-    predictions = pd.read_csv(run / "predictions.csv").query("model == 'bins'").set_index("row")
-    examples = json.loads((run / "examples.json").read_text("utf-8"))
-    assert [e["y_true"] for e in examples] == sorted(e["y_true"] for e in examples)
-    for example, figure in zip(examples, page.figures[2:], strict=True):
-        assert example["y_true"] == pytest.approx(predictions.loc[example["row"], "y_true"])
-        traces = {trace["name"]: trace for trace in figure["data"]}
-        assert traces["truth"]["x"] == pytest.approx([example["y_true"]] * 2, rel=1e-5)
+def test_calibration_plots_agree_with_the_scores(saved_run: Path) -> None:
+    page = read(saved_run)
+    results = pd.read_csv(saved_run / "results.csv").set_index("model")
+    predictions = pd.read_csv(saved_run / "predictions.csv").query("model == 'bins'")
+    coverage = next(t for t in figures_of(page, "Coverage")["Coverage"]["data"] if t.get("name") == "bins")
+    at = dict(zip(coverage["x"], coverage["y"], strict=True))
+    assert at[0.9] == pytest.approx(results.loc["bins", "coverage_90"], abs=0.05)
+    assert (at[0.0], at[1.0]) == (0.0, 1.0)
+    reliability = next(t for t in figures_of(page, "Reliability")["Reliability"]["data"] if t.get("name") == "bins")
+    below = np.mean(predictions["y_true"] <= predictions["q75"])
+    assert dict(zip(reliability["x"], reliability["y"], strict=True))[0.75] == pytest.approx(below, abs=0.05)
+    pit = next(t for t in figures_of(page, "PIT")["PIT histogram"]["data"] if t.get("name") == "bins")
+    assert np.mean(pit["y"][:-1]) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_curves_importances_and_encoders_are_those_of_the_files(saved_run: Path) -> None:
+    page = read(saved_run)
+    curves = pd.read_csv(saved_run / "curves.csv")
+    best = curves.loc[curves.groupby("model")["score"].idxmin()].set_index("model")
+    (curve,) = figures_of(page, "Learning curves").values()
+    marked = {t["name"]: t for t in curve["data"] if t["mode"] == "markers"}
+    for model in ("points", "bins"):
+        assert marked[model]["x"] == [best.loc[model, "step"]]
+        assert marked[model]["y"] == pytest.approx([best.loc[model, "score"]], rel=1e-4)
+    (importance,) = figures_of(page, "Permutation").values()
+    assert importance["layout"]["yaxis"]["ticktext"] == ["size", "kind"]
+    found = pd.read_csv(saved_run / "importance.csv").query("model == 'bins'").set_index("feature")["increase"]
+    drawn = next(t for t in importance["data"] if t["name"] == "bins")
+    assert drawn["x"] == pytest.approx(found[["size", "kind"]].tolist(), rel=1e-4)
+    assert len(figures_of(page, "Encoder of bins").popitem()[1]["data"]) == 8
+    assert figures_of(page, "Encoder of points") == {}
+
+
+def test_a_drawn_distribution_holds_the_predicted_quantiles(saved_run: Path) -> None:
+    page = read(saved_run)
+    predictions = pd.read_csv(saved_run / "predictions.csv").query("model == 'bins'").set_index("row")
+    examples = json.loads((saved_run / "examples.json").read_text("utf-8"))
+    ranked = predictions["crps"].sort_values().index.tolist()
+    chosen = {kind: [e["row"] for e in examples if e["kind"] == kind] for kind in ("best", "worst", "random")}
+    if not np.isfinite(pd.read_csv(saved_run / "predictions.csv").query("model == 'points'")["crps"]).any():
+        assert chosen["best"] == ranked[:3]
+        assert chosen["worst"] == ranked[::-1][:3]
+    assert len({e["row"] for e in examples}) == 9
+    drawn_rows = figures_of(page, "Predictive distributions of row")
+    for example in examples:
+        row = example["row"]
+        assert example["y_true"] == pytest.approx(predictions.loc[row, "y_true"])
+        traces = {trace["name"]: trace for trace in drawn_rows[f"Predictive distributions of row {row}"]["data"]}
+        assert traces["truth"]["x"] == pytest.approx([example["y_true"]] * 2, rel=1e-4)
         edges, density = np.array(traces["bins"]["x"]), np.array(traces["bins"]["y"][:-1])
         below = np.concatenate([[0.0], np.cumsum(np.diff(edges) * density)])
-        assert 0.955 <= below[-1] <= 1.001
-        lower, middle, upper = predictions.loc[example["row"], ["q05", "q50", "q95"]]
+        assert 0.975 <= below[-1] <= 1.001
+        lower, middle, upper = predictions.loc[row, ["q05", "q50", "q95"]]
         drawn = np.interp([lower, middle, upper], edges, below)
-        assert np.diff(drawn) == pytest.approx([0.45, 0.45], abs=0.02)
+        assert np.diff(drawn) == pytest.approx([0.45, 0.45], abs=0.03)
+
+
+def test_differences_are_tested_over_seeds(content: dict[str, Any], tmp_path: Path) -> None:
+    comparison = compare(content, quiet=True, split={"seeds": [0, 1, 2]}, report={"baseline": "points"})
+    comparison.save(tmp_path / "run")
+    page = read(tmp_path / "run")
+    values = comparison.results.pivot(index="seed", columns="model", values="rmse")
+    differences = values["bins"] - values["points"]
+    # 30 test rows for 60 training rows
+    statistic = differences.mean() / np.sqrt((1 / 3 + 0.5) * differences.var())
+    p = 2 * stats.t.sf(abs(statistic), 2)
+    percent = 100 * differences.mean() / values["points"].mean()
+    text = " ".join(page.text.split())
+    assert "Nadeau and Bengio" in text
+    assert "Holm" in text
+    assert f"{percent:+.1f} %".replace("-", "−") in text
+    assert f"{p:.3f}" in text
+    (figure,) = figures_of(page, "Differences of RMSE to points").values()
+    (drawn,) = [trace for trace in figure["data"] if trace["mode"] == "markers"]
+    assert drawn["x"] == pytest.approx([percent], rel=1e-3)
+    error = 100 / values["points"].mean() * abs(differences.mean() / statistic)
+    assert drawn["error_x"]["array"] == pytest.approx([stats.t.ppf(0.975, 2) * error], rel=1e-3)
+
+
+def test_several_tables_are_summed_up(several: Path) -> None:
+    page = read(several)
+    results = pd.read_csv(several / "results.csv")
+    values = results.pivot(index="table", columns="model", values="rmse")
+    ratio = np.exp(np.log(values["bins"] / values["points"]).mean())
+    text = " ".join(page.text.split())
+    assert f"{ratio:.3f}" in text
+    assert "Wilcoxon" in text
+    assert f"{stats.wilcoxon(np.log(values['bins'] / values['points'])).pvalue:.3f}" in text
+    better = int((values["bins"] < values["points"]).sum())
+    assert f"{better} / {5 - better}" in text
+    (critical,) = figures_of(page, "Mean ranks in RMSE").values()
+    ranks = {t["name"]: t["x"][0] for t in critical["data"] if t["mode"] == "markers"}
+    expected = values.rank(axis=1).mean()
+    assert ranks == pytest.approx(expected.to_dict())
+    tabs = [a["title"] for _, a in page.elements if a.get("role") == "tab" and str(a["id"]).startswith("table-")]
+    assert tabs == [f"homes{i}" for i in range(5)]
+    assert [a.get("data-section") for _, a in page.elements].count("scores") == 5
 
 
 def test_the_report_is_made_of_the_files_alone(run: Path, tmp_path: Path) -> None:
     moved = run.rename(tmp_path / "moved")
-    assert render_report(moved) == (moved / "report.html").read_text("utf-8")
+    page = (moved / "report.html").read_bytes()
+    (moved / "report.html").unlink()
+    assert write_report(moved) == moved / "report.html"
+    assert (moved / "report.html").read_bytes() == page
+    assert render_report(moved).encode() == page
+    assert not [path for path in moved.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("results.csv", None, "is not the folder of a comparison: it has no results.csv"),
+        ("curves.csv", None, "it has no curves.csv"),
+        ("predictions.csv", "table,model\n", "predictions.csv has no column 'seed'"),
+        ("examples.json", "{", "examples.json cannot be read"),
+        ("config.yaml", "table: [", "config.yaml: cannot be read as YAML"),
+    ],
+)
+def test_files_that_are_no_comparison_are_named(run: Path, name: str, text: str | None, message: str) -> None:
+    page = (run / "report.html").read_bytes()
+    if text is None:
+        (run / name).unlink()
+    else:
+        (run / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ExperimentError, match=re.escape(message)):
+        write_report(run)
+    assert (run / "report.html").read_bytes() == page
+    with pytest.raises(ExperimentError, match="there is no such folder"):
+        write_report(run / "gone")

@@ -70,7 +70,10 @@ def encoder_figure(encoder: dict[str, Any], target: str) -> Figure:
     ]
     return {
         "data": traces,
-        "layout": {"xaxis": axis(target, nticks=5), "yaxis": axis("weight of the class", rangemode="tozero")},
+        "layout": {
+            "xaxis": axis(target, nticks=5, range=_middle(encoder)),
+            "yaxis": axis("weight of the class", rangemode="tozero"),
+        },
     }
 
 
@@ -124,11 +127,21 @@ def bins_figure(encoder: dict[str, Any], look: Look, target: str) -> Figure:
     return {
         "data": [bars, ticks],
         "layout": {
-            "xaxis": axis(target, nticks=5),
+            "xaxis": axis(target, nticks=5, range=_middle(encoder)),
             "yaxis": axis("rows", nticks=5, range=[-0.12 * top, 1.04 * top]),
             "bargap": 0,
         },
     }
+
+
+def _middle(encoder: dict[str, Any]) -> list[float | None]:
+    """Ends of an axis that shows most classes: those of errors have a few at either end that are far out and wide."""
+    edges = np.array(encoder["edges"])
+    if encoder["on"] == "target":
+        return digits(edges[[0, -1]])
+    low, high = np.quantile(edges, [0.08, 0.92])
+    margin = 0.3 * (high - low)
+    return digits([max(edges[0], low - margin), min(edges[-1], high + margin)])
 
 
 def _grid(inside: NDArray[np.float64], ends: list[NDArray[np.float64]]) -> NDArray[np.float64]:

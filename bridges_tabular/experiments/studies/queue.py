@@ -100,13 +100,12 @@ class TrialQueue:
             kept = [trial for trial in trials if not is_lost(trial)]
             for place, trial in enumerate(kept[: self.n_trials]):
                 if trial.state == TrialState.WAITING and self._take(trial):
+                    if place == 0 and not any(other.user_attrs.get("default") for other in kept):
+                        self._make_default(trial)
                     return optuna.Trial(self._make_study(place), self._id(trial))
             if len(kept) >= self.n_trials:
                 return None
-            if trials:
-                self._study.add_trial(optuna.create_trial(state=TrialState.WAITING))
-            else:
-                self._study.enqueue_trial(self._default, user_attrs={"default": True})
+            self._study.add_trial(optuna.create_trial(state=TrialState.WAITING))
 
     def recover(self) -> None:
         """Take trials back from workers that are gone."""
@@ -197,6 +196,12 @@ class TrialQueue:
         worker = {"machine": _machine(), "process": _process(os.getpid()), "token": self._token}
         self._storage.set_trial_system_attr(trial_id, _WORKER, worker)
         return True
+
+    def _make_default(self, trial: FrozenTrial) -> None:
+        trial_id = self._id(trial)
+        self._storage.set_trial_user_attr(trial_id, "default", True)
+        # what Optuna's enqueue_trial sets; that makes a new trial, and each worker that begins could make one
+        self._storage.set_trial_system_attr(trial_id, "fixed_params", self._default)
 
     def _id(self, trial: FrozenTrial) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+from sklearn.metrics import root_mean_squared_error
+
+from bridges_tabular import XGBBridgeRegressor
+from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError, StudyResult, compare
+from bridges_tabular.experiments.config import StudyBlock
+from bridges_tabular.experiments.studies.objective import make_parts
+from bridges_tabular.experiments.tables import Table, load_table, make_splits
+
+BINS = {"n_bins": {"type": "int", "low": 4, "high": 12}, "learning_rate": {"type": "float", "low": 0.1, "high": 0.5}}
+
+
+@pytest.fixture
+def study(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of an experiment file with a study that takes a moment."""
+    content["models"]["bins"] |= {"location": "none", "n_jobs": 1}
+    content["study"] = {"model": "bins", "trials": 6, "bundled_space": False, "space": BINS}
+    return content
+
+
+def run(content: dict[str, Any], out: Path | None = None, **study: Any) -> StudyResult:
+    return BridgeStudy(content | {"study": content["study"] | study}, out=out).optimize(quiet=True)
+
+
+def searched(trials: pd.DataFrame) -> pd.DataFrame:
+    """What trials found, without when, how fast and under which numbers."""
+    kept = trials[trials["state"] != "lost"]
+    columns = ["trial", "fit_seconds", "started", "ended", "retry_of", "error"]
+    return kept.drop(columns=columns).reset_index(drop=True)
+
+
+def test_the_first_trial_is_the_default_configuration(study: dict[str, Any]) -> None:
+    first = run(study).trials.iloc[0]
+    assert first["default"]
+    table = load_table(Experiment.read(study).table)
+    split = make_splits(table, Experiment.read(study).split)[0]
+    params = {key: value for key, value in study["models"]["bins"].items() if key != "engine"}
+    model = XGBBridgeRegressor(**params, random_state=0)
+    held_out = table.X.iloc[split.validation], table.y[split.validation]
+    model.fit(table.X.iloc[split.train], table.y[split.train], eval_set=held_out)
+    assert first["rmse"] == pytest.approx(root_mean_squared_error(held_out[1], model.predict(held_out[0])), rel=1e-12)
+    assert (first["n_bins"], first["learning_rate"]) == (8, 0.1)
+
+
+def test_the_best_file_gives_the_test_scores_again(study: dict[str, Any], tmp_path: Path) -> None:
+    study["split"]["seeds"] = [3, 0]
+    result = run(study, tmp_path / "tuned")
+    again = compare(tmp_path / "tuned" / "best.yaml", quiet=True)
+    times = ["fit_seconds", "predict_seconds"]
+    written = pd.read_csv(tmp_path / "tuned" / "results.csv", float_precision="round_trip")
+    for found in (again.results, written):
+        pd.testing.assert_frame_equal(found.drop(columns=times), result.results.drop(columns=times), check_exact=True)
+    # the rows that other seeds test are among those that the study saw
+    assert result.results["seed"].tolist() == [3, 3]
+    assert result.results["model"].tolist() == ["bins", "bins_tuned"]
+    best = result.trials.loc[result.trials["rmse"].idxmin()]
+    tuned = result.best.models["bins_tuned"].params
+    assert (tuned["n_bins"], tuned["learning_rate"]) == (best["n_bins"], best["learning_rate"])
+    assert best["rmse"] <= result.trials["rmse"].iloc[0]
+    # and is itself the beginning of another study
+    assert Experiment.read(tmp_path / "tuned" / "best.yaml").study == Experiment.read(study).study
+
+
+def test_a_study_never_sees_test_rows(study: dict[str, Any], frame: pd.DataFrame, table_file: Path) -> None:
+    honest = run(study, folds=2)
+    experiment = Experiment.read(study)
+    test = make_splits(load_table(experiment.table), experiment.split)[0].test
+    frame.loc[test, "size"] = np.nan
+    frame.loc[test, "kind"] = None
+    frame.loc[test, "price"] = np.random.default_rng(1).uniform(1e5, 2e5, len(test))
+    frame.to_csv(table_file, index=False)
+    poisoned = run(study, folds=2)
+    pd.testing.assert_frame_equal(searched(poisoned.trials), searched(honest.trials), check_exact=True)
+    assert (poisoned.results["rmse"] > 1e4).all()
+
+
+@pytest.mark.parametrize(("folds", "metric"), [(1, "rmse"), (1, "crps"), (3, "crps")])
+def test_rows_that_are_scored_are_seen_by_no_fit(folds: int, metric: str) -> None:
+    n = 101
+    X = pd.DataFrame({"row": np.arange(n)})
+    table = Table("t", "y", X, np.arange(n, dtype=float), np.arange(n))
+    split = make_splits(
+        table, Experiment.read({"table": {"source": "t", "target": "y"}, "models": {"m": {"engine": "xgboost"}}}).split
+    )[0]
+    parts = make_parts(table, split, StudyBlock("m", folds=folds, metric=metric))
+    assert len(parts) == folds
+    scored = []
+    for part in parts:
+        rows = [set(rows.X["row"]) for rows in (part.train, part.held_out, part.scored)]
+        assert not set.union(*rows) & set(split.test)
+        assert not rows[0] & (rows[1] | rows[2])
+        # early stopping and the score share rows with one fold and a metric of points, and then alone
+        assert rows[1] == rows[2] if (folds, metric) == (1, "rmse") else not rows[1] & rows[2]
+        scored.append(rows[2])
+    assert sum(map(len, scored)) == len(set.union(*scored))
+    if folds > 1:
+        assert set.union(*scored) == set(split.train)
+
+
+def test_an_interrupted_study_ends_as_if_it_had_not_been(study: dict[str, Any], tmp_path: Path) -> None:
+    whole = run(study, tmp_path / "whole", trials=12)
+    for trials in (2, 5, 12):
+        parts = run(study, tmp_path / "parts", trials=trials)
+    pd.testing.assert_frame_equal(searched(parts.trials), searched(whole.trials), check_exact=True)
+    # a half-written line, as a kill or a full disk leaves it, and trials whose process has ended
+    journal = tmp_path / "killed" / "study.log"
+    journal.parent.mkdir()
+    lines = (tmp_path / "whole" / "study.log").read_text("utf-8").splitlines(keepends=True)
+    ends = [i for i, line in enumerate(lines) if json.loads(line)["op_code"] == 6 and json.loads(line)["state"] == 1]
+    # in the middle of the sixth trial that finished; no process has that number
+    left = "".join(lines[: ends[5] - 1]).replace(f"[{os.getpid()},", "[999999999,")
+    journal.write_text(left + lines[ends[5] - 1][:20], encoding="utf-8")
+    (journal.parent / "config.yaml").touch()
+    killed = run(study, journal.parent, trials=12)
+    assert (killed.trials["state"] == "lost").sum() == 1
+    lost = killed.trials[killed.trials["state"] == "lost"].iloc[0]
+    assert "process ended" in lost["error"]
+    assert lost["trial"] in set(killed.trials["retry_of"].dropna())
+    pd.testing.assert_frame_equal(searched(killed.trials), searched(whole.trials), check_exact=True)
+
+
+@pytest.mark.parametrize("storage", ["journal.log", "sqlite:///study.db"])
+def test_workers_that_come_and_go_finish_exactly_as_many_trials(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    studies = [BridgeStudy(study | {"study": study["study"] | {"trials": 9, "storage": storage}}) for _ in range(4)]
+    results: list[StudyResult] = []
+    threads = [threading.Thread(target=lambda s=s: results.append(s.optimize(quiet=True))) for s in studies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    trials = results[0].studies["bins"].trials
+    finished = [trial for trial in trials if trial.state.is_finished()]
+    assert len(finished) == 9
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING}
+    assert len({trial.params["learning_rate"] for trial in finished}) == 9
+
+
+def test_failed_trials_are_recorded_and_go_on(study: dict[str, Any]) -> None:
+    space = {
+        "xgb_params.grow_policy": {"type": "categorical", "choices": ["depthwise", "lossguide", "sideways"]}
+    } | BINS
+    result = run(study, space=space, trials=9, sampler={"name": "random", "seed": 3})
+    failed = result.trials[result.trials["state"] == "failed"]
+    assert len(result.trials) == 9
+    assert 0 < len(failed) < 8
+    assert failed["error"].str.contains("XGBoostError.*sideways", regex=True).all()
+    assert (failed["xgb_params.grow_policy"] == "sideways").all()
+    assert failed["rmse"].isna().all()
+
+
+def test_three_failures_of_one_kind_stop_a_study(study: dict[str, Any], tmp_path: Path) -> None:
+    space = {"xgb_params.grow_policy": {"type": "categorical", "choices": ["sideways"]}} | BINS
+    for times in (1, 2):
+        with pytest.raises(
+            ExperimentError, match="3 trials in a row failed with the same error: XGBoostError.*sideways"
+        ):
+            run(study, tmp_path / "out", space=space, trials=20)
+        loaded = optuna.load_study(
+            study_name="experiment.bins",
+            storage=BridgeStudy(
+                study | {"study": study["study"] | {"space": space, "trials": 20}}, tmp_path / "out"
+            )._storage,
+        )
+        # the same command tries again
+        assert len(loaded.get_trials(states=[TrialState.FAIL])) == 3 * times
+    assert len(loaded.get_trials(states=[TrialState.COMPLETE])) == 1
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband", "successive_halving"])
+def test_bad_trials_are_pruned_in_xgboost(study: dict[str, Any], pruner: str) -> None:
+    study["models"]["bins"] |= {"n_estimators": 60, "early_stopping_rounds": None}
+    space = {"learning_rate": {"type": "categorical", "choices": [0.1, 0.3, 0.001, 0.0011, 0.0012, 0.0013]}}
+    arguments = {"n_startup_trials": 2} if pruner == "median" else {"min_resource": 2}
+    result = run(
+        study, space=space, trials=7, sampler={"name": "grid", "seed": 0}, pruner={"name": pruner, **arguments}
+    )
+    pruned = result.trials[result.trials["state"] == "pruned"]
+    assert len(pruned) >= 1
+    assert pruned["rmse"].isna().all()
+    if pruner == "median":
+        assert (pruned["learning_rate"] < 0.01).all()
+    for trial in result.studies["bins"].trials:
+        steps = list(trial.intermediate_values)
+        assert max(steps) == 60 if trial.state == TrialState.COMPLETE else max(steps) < 60
+
+
+def test_bad_trials_are_pruned_in_networks(study: dict[str, Any]) -> None:
+    study["models"]["network"] = {"engine": "tabular", "scheme": "soft", "n_bins": 8, "max_epochs": 12}
+    study["models"]["network"]["backbone_params"] = {"layers": "16"}
+    space = {"learning_rate": {"type": "categorical", "choices": [3e-3, 1e-8, 2e-8]}}
+    sampler = {"name": "grid", "seed": 0}
+    pruner = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 3}
+    result = run(study, model="network", space=space, trials=4, sampler=sampler, pruner=pruner)
+    pruned = [trial for trial in result.studies["network"].trials if trial.state == TrialState.PRUNED]
+    assert len(pruned) >= 1
+    assert all(trial.params["learning_rate"] < 1e-6 and max(trial.intermediate_values) < 12 for trial in pruned)
+
+
+def test_folds_are_scored_in_turn_and_pruned_by_wilcoxon(study: dict[str, Any]) -> None:
+    result = run(study, folds=3, trials=4, pruner={"name": "wilcoxon"})
+    for trial in result.studies["bins"].get_trials(states=[TrialState.COMPLETE]):
+        assert trial.value == pytest.approx(np.mean(list(trial.intermediate_values.values())))
+        assert list(trial.intermediate_values) == [0, 1, 2]
+
+
+def test_several_metrics_search_the_trade_off(study: dict[str, Any], tmp_path: Path) -> None:
+    result = run(study, tmp_path / "out", metric=["rmse", "crps"], trials=8)
+    assert result.trials["state"].eq("complete").all(), "several metrics do not prune"
+    scores = result.trials[["rmse", "crps"]].to_numpy()
+    front = {trial.number for trial in result.studies["bins"].best_trials}
+    dominated = [((scores <= row).all(1) & (scores < row).any(1)).any() for row in scores]
+    assert front == {i for i, worse in enumerate(dominated) if not worse}
+    names = set(result.best.models) - {"bins"}
+    assert names in ({"bins_tuned"}, {"bins_tuned_rmse", "bins_tuned_crps"})
+    for metric in ("rmse", "crps"):
+        model = result.best.models.get(f"bins_tuned_{metric}", result.best.models.get("bins_tuned"))
+        best = result.trials.loc[result.trials[metric].idxmin()]
+        assert model is not None
+        assert model.params["learning_rate"] == best["learning_rate"]
+    assert "Pareto" in (tmp_path / "out" / "study.html").read_text("utf-8")
+
+
+def test_each_model_of_a_list_has_its_own_study(study: dict[str, Any], tmp_path: Path) -> None:
+    space = {"learning_rate": {"type": "float", "low": 0.1, "high": 0.5}}
+    result = run(study, tmp_path / "out", model=["bins", "points"], trials=3, space=space)
+    assert result.trials["model"].tolist() == ["bins"] * 3 + ["points"] * 3
+    assert list(result.best.models) == ["bins", "bins_tuned", "points", "points_tuned"]
+    page = (tmp_path / "out" / "study.html").read_text("utf-8")
+    assert page.index("<h2>bins</h2>") < page.index("<h2>points</h2>")
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsgaii", "nsgaiii", "qmc", "brute_force"])
+def test_every_sampler_works_by_its_name(study: dict[str, Any], name: str) -> None:
+    space = {"n_bins": {"type": "int", "low": 4, "high": 12}}
+    trials = run(study, space=space, trials=4, sampler={"name": name, "seed": 1}).trials
+    assert len(trials) == 4
+    assert trials["state"].isin(["complete", "pruned"]).all()
+
+
+def test_a_sampler_that_fails_in_the_middle_does_so_in_words(study: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match="3 trials in a row failed with the same error: ValueError: .*many"):
+        run(study, sampler={"name": "tpe", "n_ei_candidates": "many", "n_startup_trials": 2}, trials=20)
+
+
+def test_nothing_is_searched_after_the_timeout(study: dict[str, Any], tmp_path: Path) -> None:
+    study["models"]["bins"] |= {"n_estimators": 300, "early_stopping_rounds": None}
+    result = run(study, tmp_path / "out", trials=500, timeout=0.5)
+    assert 1 <= len(result.trials) < 50
+
+
+def test_the_page_escapes_names(study: dict[str, Any], tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    study["models"][evil] = study["models"].pop("bins")
+    space = {"xgb_params.note": {"type": "categorical", "choices": [evil, "plain"]}} | BINS
+    page = ""
+    run(study, tmp_path / "out", model=evil, space=space)
+    page = (tmp_path / "out" / "study.html").read_text("utf-8")
+    assert evil not in page
+    assert "alert(1)" in page
+    assert "https://cdn" not in page.split("<script>")[0]
+    figures = page.split('<script type="application/json" id="figures">')[1].split("</script>")[0]
+    titles = [trace["type"] for figure in json.loads(figures) for trace in figure["data"]]
+    assert len(titles) >= 4
+
+
+def test_a_study_goes_on_with_the_same_questions_alone(study: dict[str, Any], tmp_path: Path) -> None:
+    run(study, tmp_path / "out", trials=2)
+    for changes, message in (
+        ({"metric": "mae"}, "other metric: it was .'rmse'. and is .'mae'."),
+        ({"folds": 2}, "other folds: it was 1 and is 2"),
+        ({"space": {"n_bins": BINS["n_bins"]}}, "other space: learning_rate was .* and is None"),
+    ):
+        with pytest.raises(ExperimentError, match=message):
+            run(study, tmp_path / "out", **changes)
+    study["models"]["bins"]["max_depth"] = 3
+    with pytest.raises(ExperimentError, match="other model: max_depth was None and is 3"):
+        run(study, tmp_path / "out")
+    anew = BridgeStudy(study, tmp_path / "out", overwrite=True).optimize(quiet=True)
+    assert len(anew.trials) == 6
+    with pytest.raises(ExperimentError, match="files that are not of a study"):
+        BridgeStudy(study, tmp_path)
+
+
+def test_a_study_in_memory_writes_nothing(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    run(study, trials=2)
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(ExperimentError, match="workers: several need a storage"):
+        run(study, workers=2)
+    del study["study"]
+    with pytest.raises(ExperimentError, match="study: is missing"):
+        BridgeStudy(study)
+
+
+def test_optunas_own_settings_are_left_alone(study: dict[str, Any]) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    run(study, trials=2)
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING

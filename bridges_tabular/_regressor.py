@@ -245,6 +245,4 @@ def _moved_to(atoms: Floats, rounded: Floats, distribution: BinnedDistribution) 
     edges = distribution.edges
     nearest = np.clip(np.searchsorted(rounded, edges), 0, len(rounded) - 1)
     edges = np.maximum.accumulate(np.where(rounded[nearest] == edges, atoms[nearest], edges), axis=-1)
-    return type(distribution)(
-        edges, distribution.masses, tail_masses=distribution.tail_masses, tail_scales=distribution.tail_scales
-    )
+    return type(distribution)._from_valid(distribution._rows._replace(edges=edges))

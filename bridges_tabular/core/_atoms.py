@@ -20,12 +20,12 @@ _MOST_TAKEN = 0.99
 
 
 class Atoms(NamedTuple):
-    """t values with a catchment each: mass the distribution has there moves to the value, in part."""
+    """t catchments and the value of each: mass the distribution has there moves to the value, in part."""
 
     values: FloatArray
-    """(t,), increasing."""
+    """(t,), non-decreasing; the outermost training targets have two catchments, inside and beyond."""
     lower: FloatArray
-    """(t,), where each catchment begins; -inf for a value below which nothing lies."""
+    """(t,), where each catchment begins; -inf beyond the lowest training target."""
     upper: FloatArray
     """(t,)"""
     taken: FloatArray
@@ -56,13 +56,20 @@ class Ties(NamedTuple):
         between = (values[:-1] + values[1:]) / 2
         lower = np.maximum(values - reach, np.concatenate([[-np.inf], between]))
         upper = np.minimum(values + reach, np.concatenate([between, [np.inf]]))
-        # beyond the outermost training target nothing was ever seen
-        lower[values == self.values[0]] = -np.inf
-        upper[values == self.values[-1]] = np.inf
+        shares = self.shares[self.atoms]
+        # beyond the outermost training targets lies nothing, so that an atom there takes all
+        if values[0] == self.values[0]:
+            lower[0] = values[0]
+            values, shares = np.append(values[0], values), np.append(shares[0], shares)
+            lower, upper = np.append(-np.inf, lower), np.append(values[0], upper)
+        if values[-1] == self.values[-1]:
+            upper[-1] = values[-1]
+            values, shares = np.append(values, values[-1]), np.append(shares, shares[-1])
+            lower, upper = np.append(lower, values[-1]), np.append(upper, np.inf)
         reached = np.concatenate([[0.0], np.cumsum(self.shares)])
         held = reached[np.searchsorted(self.values, upper, "right")]
         held = held - reached[np.searchsorted(self.values, lower, "left")]
-        return Atoms(values, lower, upper, np.minimum(self.shares[self.atoms] / held, _MOST_TAKEN))
+        return Atoms(values, lower, upper, np.minimum(shares / held, _MOST_TAKEN))
 
 
 def find_ties(y: FloatArray, weight: FloatArray) -> Ties | None:
@@ -80,11 +87,11 @@ def find_ties(y: FloatArray, weight: FloatArray) -> Ties | None:
 def pool_with_atoms(pool: Pool, atoms: Atoms) -> Rows:
     """The pool with the atoms' share of each catchment moved to its value."""
     b, t = len(pool.centre), len(atoms.values)
-    doubled = np.repeat(atoms.values, 2)
+    doubled = np.repeat(np.unique(atoms.values), 2)
     ends = np.stack([atoms.lower, atoms.upper], axis=1)
     if atoms.everywhere:
         edges = doubled
-        reached = pool.cdf(np.broadcast_to(edges, (b, 2 * t)))
+        reached = pool.cdf(np.broadcast_to(edges, (b, len(edges))))
     else:
         shared = np.concatenate([doubled, np.unique(ends[np.isfinite(ends)])])
         edges = np.sort(np.concatenate([pool.edges(), np.broadcast_to(shared, (b, len(shared)))], axis=1), axis=1)
@@ -97,7 +104,7 @@ def pool_with_atoms(pool: Pool, atoms: Atoms) -> Rows:
     tails[:, 0] *= 1.0 - atoms.taken[0] * np.isinf(atoms.lower[0])
     tails[:, 1] *= 1.0 - atoms.taken[-1] * np.isinf(atoms.upper[-1])
     at = search_rows(edges, np.broadcast_to(atoms.values, (b, t)), "left")
-    masses[np.arange(b)[:, None], at] += moved
+    np.add.at(masses, (np.arange(b)[:, None], at), moved)
     total = masses.sum(axis=1, keepdims=True) + tails.sum(axis=1, keepdims=True)
     return Rows(edges, masses / total, tails / total, rows.tail_scales)
 

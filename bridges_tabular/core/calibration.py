@@ -23,7 +23,7 @@ CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 LEAST_ROWS = 20
 
 _ITERATIONS = (0, 4, 16, 64, 256)
-_WIDTHS: FloatArray = np.sort(np.append(np.geomspace(0.15, 3.0, 18), 1.0))
+_WIDTHS: FloatArray = np.sort(np.append(np.geomspace(0.15, 3.0, 40), 1.0))
 # Reaches of an atom's catchment, in standard deviations of the validation errors.
 _REACHES = (0.03, 0.1, 0.3, 1.0)
 _JUDGED_ROWS = 512

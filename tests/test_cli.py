@@ -292,6 +292,25 @@ def test_overwrite_replaces_a_run(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["my.yaml", "run"]
 
 
+def test_report_makes_the_page_anew(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    block = {"engine": "xgboost", "scheme": "least_squares", "n_estimators": 3}
+    content = {"table": {"source": "diamonds", "target": "price", "rows": 100}, "models": {"one": block}}
+    (folder / "my.yaml").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["compare", "my.yaml", "--quiet", "--out", "run"]) == 0
+    page = folder / "run" / "report.html"
+    before = page.read_bytes()
+    page.write_text("spoilt", encoding="utf-8")
+    process = command("report", "run")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out == "written: open run/report.html\n"
+    assert page.read_bytes() == before
+    assert main(["report", "run", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert "my.yaml: there is no such folder" in refused(capsys, "report", "my.yaml")
+    assert "unexpected argument 'run'" in refused(capsys, "report", "run", "run")
+
+
 def test_names_with_control_characters_reach_no_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "t.csv").write_text("a\x1b]0;title\x07,b\n1,2\n", encoding="utf-8")
     error = refused(capsys, "compare", "table.source=t.csv", "table.target=c")
@@ -336,6 +355,7 @@ def test_help_is_quick_and_complete() -> None:
         ),
         ("train", ["CONFIG", "--model", "--out", "--overwrite", "--quiet", "seeds"]),
         ("predict", ["DIR", "TABLE", "--out", "--quantiles", "(default: 0.05,0.5,0.95", "--overwrite"]),
+        ("report", ["DIR", "--quiet", "report.baseline"]),
     ],
 )
 def test_each_command_has_help(capsys: pytest.CaptureFixture[str], name: str, words: list[str]) -> None:

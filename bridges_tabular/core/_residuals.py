@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray
 
+Ranks = NDArray[np.float32]
+
 # Quantile levels at which distributions are handed on: 2 % apart, closer at the ends.
 LEVELS: FloatArray = np.concatenate([[0.002, 0.008], np.arange(2, 99, 2) / 100, [0.992, 0.998]])
 
@@ -17,10 +19,10 @@ LOCAL_ROWS = 200
 
 _BANDWIDTHS = (0.4, 0.2, 0.1, 0.05)
 _FIRST_BANDWIDTH = 0.1
-_SPREAD_SHARES = (0.0, 0.3, 0.7, 1.0)
+_SPREAD_SHARES = (0.0, 0.7, 1.0)
 _MOST_NODES = 24
 _RANK_KNOTS = 129
-_JUDGED_ROWS = 256
+_JUDGED_ROWS = 160
 _SOURCE_ROWS = 4096
 # All residuals together weigh as much as so many neighbours, for rows that have few.
 _PRIOR_ROWS = 2.0
@@ -64,7 +66,7 @@ class LocalResiduals:
         axis = np.linspace(0.0, 1.0, nodes) if nodes > 1 else np.array([0.5])
         # a constant variance ranks in the middle everywhere
         second = axis if variance is not None else np.array([0.5])
-        grid = np.stack(np.meshgrid(axis, second, indexing="ij"), axis=-1).reshape(-1, 2)
+        grid = np.stack(np.meshgrid(axis, second, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
         z = residual / _scale(relative, choice.spread_share)
         table = _quantiles_from(grid, z, place, weight, choice.bandwidth)
         knots = np.linspace(0.0, 1.0, _RANK_KNOTS)
@@ -115,24 +117,30 @@ class LocalResiduals:
         )
 
 
-def _places(point: FloatArray, relative: FloatArray, weight: FloatArray) -> FloatArray:
-    return np.stack([weighted_ranks(point, weight), weighted_ranks(relative, weight)], axis=1)
+def _places(point: FloatArray, relative: FloatArray, weight: FloatArray) -> Ranks:
+    """Ranks (n, 2), in single precision for the sake of the kernels' time."""
+    return np.stack([weighted_ranks(point, weight), weighted_ranks(relative, weight)], axis=1).astype(np.float32)
 
 
 def weighted_ranks(values: FloatArray, weight: FloatArray) -> FloatArray:
     """Share of the weight that lies below each value (n,), half of that at the value included."""
-    distinct, index = np.unique(values, return_inverse=True)
-    mass = np.bincount(index, weights=weight, minlength=distinct.size)
-    middle: FloatArray = (np.cumsum(mass) - mass / 2) / mass.sum()
+    _, middle, index = _ranked(values, weight)
     return middle[index]
 
 
 def weighted_quantiles(values: FloatArray, weight: FloatArray, levels: FloatArray) -> FloatArray:
     """Quantiles of weighted values at levels (q,), linear between the middles of their shares."""
-    distinct, index = np.unique(values, return_inverse=True)
-    mass = np.bincount(index, weights=weight, minlength=distinct.size)
-    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
+    distinct, middle, _ = _ranked(values, weight)
     return np.interp(levels, middle, distinct)
+
+
+def _ranked(values: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+    """Distinct values, the ranks of their middles, and which of them each value is; rounding makes no difference."""
+    step = 1e-9 * float(np.ptp(values)) or 1.0
+    _, first, index = np.unique(np.round(values / step), return_index=True, return_inverse=True)
+    mass = np.bincount(index, weights=weight, minlength=first.size)
+    middle: FloatArray = (np.cumsum(mass) - mass / 2) / mass.sum()
+    return values[first], middle, index
 
 
 def thinned(n: int, most: int) -> NDArray[np.intp]:
@@ -144,17 +152,15 @@ def _scale(relative: FloatArray, share: float) -> FloatArray:
     return np.sqrt(share * relative + 1.0 - share)
 
 
-def _square_distances(place: FloatArray, at: FloatArray) -> FloatArray:
+def _square_distances(place: Ranks, at: Ranks) -> Ranks:
     """Between ranks ``at`` (b, d) and ``place`` (n, d), of shape (b, n)."""
-    square = np.square(at[:, :1] - place[:, 0])
+    square: Ranks = np.square(at[:, :1] - place[:, 0])
     for j in range(1, place.shape[1]):
         square += np.square(at[:, j, None] - place[:, j])
     return square
 
 
-def _choose(
-    residual: FloatArray, relative: FloatArray, place: FloatArray, weight: FloatArray, *, constant: bool
-) -> Choice:
+def _choose(residual: FloatArray, relative: FloatArray, place: Ranks, weight: FloatArray, *, constant: bool) -> Choice:
     """Spread share, then bandwidth, by the leave-one-out CRPS; all residuals alike where there are few."""
     few = len(residual) < LOCAL_ROWS
     source = thinned(len(residual), _SOURCE_ROWS)
@@ -162,7 +168,8 @@ def _choose(
     rows = residual[source], relative[source], weight[source], judged
     square = _square_distances(place[source], place[source][judged])
     # the kernel of the widest band; each narrower one is its fourth power
-    kernel = np.exp(square * (-0.5 / max(_BANDWIDTHS) ** 2), out=square)
+    square *= -0.5 / max(_BANDWIDTHS) ** 2
+    kernel = np.exp(square, out=square)
     kernels = [np.ones_like(kernel)]
     for _ in _BANDWIDTHS if not few else ():
         kernels.append(kernel)
@@ -181,7 +188,7 @@ def _leave_one_out(
     relative: FloatArray,
     weight: FloatArray,
     judged: NDArray[np.intp],
-    kernel: FloatArray,
+    kernel: Ranks,
     share: float,
 ) -> float:
     """Mean CRPS of the judged rows under the weighted residuals of all others: the integral of (F - 1)^2."""
@@ -191,10 +198,10 @@ def _leave_one_out(
     position = np.argsort(order)[judged]
     reached = kernel[:, order]
     reached += _PRIOR_ROWS / len(z)
-    reached *= weight[order]
+    reached *= weight[order].astype(np.float32)
     reached[np.arange(len(judged)), position] = 0.0
     np.cumsum(reached, axis=1, out=reached)
-    reached /= np.maximum(reached[:, -1:], np.finfo(np.float64).tiny)
+    reached /= np.maximum(reached[:, -1:], np.finfo(np.float32).tiny)
     reached -= np.arange(len(z)) >= position[:, None]
     np.square(reached, out=reached)
     scores = scale[judged] * (reached[:, :-1] @ np.diff(z[order]))
@@ -202,9 +209,9 @@ def _leave_one_out(
 
 
 def _quantiles_from(
-    at: FloatArray,
+    at: Ranks,
     z: FloatArray,
-    place: FloatArray,
+    place: Ranks,
     weight: FloatArray,
     bandwidth: float,
     own: NDArray[np.intp] | None = None,
@@ -213,16 +220,19 @@ def _quantiles_from(
     order = np.argsort(z)
     position = None if own is None else np.argsort(order)[own]
     z, place, weight = z[order], place[order], weight[order]
+    single = weight.astype(np.float32)
     table = np.empty((len(at), LEVELS.size))
     rows = max(1, _BLOCK_SIZE // len(z))
     for start in range(0, len(at), rows):
         block = slice(start, start + rows)
-        mass = np.exp(_square_distances(place, at[block]) * (-0.5 / bandwidth**2))
+        mass = _square_distances(place, at[block])
+        mass *= -0.5 / bandwidth**2
+        np.exp(mass, out=mass)
         mass += _PRIOR_ROWS / len(z)
-        mass *= weight
+        mass *= single
         if position is not None:
             mass[np.arange(len(mass)), position[block]] = 0.0
-        middle = np.cumsum(mass, axis=1)
+        middle = np.cumsum(mass, axis=1, dtype=np.float64)
         total = middle[:, -1:].copy()
         middle -= mass / 2
         middle /= total

@@ -26,8 +26,8 @@ _ITERATIONS = (0, 4, 16, 64, 256)
 _WIDTHS: FloatArray = np.sort(np.append(np.geomspace(0.15, 3.0, 40), 1.0))
 # Reaches of an atom's catchment, in standard deviations of the validation errors.
 _REACHES = (0.03, 0.1, 0.3, 1.0)
-_JUDGED_ROWS = 512
-_JUDGED_ROWS_ATOMS = 256
+_JUDGED_ROWS = 256
+_JUDGED_ROWS_ATOMS = 128
 _BLOCK_ROWS = 2048
 
 

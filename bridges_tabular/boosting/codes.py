@@ -18,7 +18,6 @@ from bridges_tabular.core.objective import BridgeObjective
 _FIRST_ROUND = 8
 _STEPS = 10
 _STEP_SIZE = 0.01
-_ROWS = 1024
 # torch takes no second thread for so few numbers: its threads would be in the way of XGBoost's
 _BLOCK_SIZE = 1 << 15
 
@@ -48,8 +47,8 @@ class _Snapshot(NamedTuple):
 class CodecRefit:
     """Moves encoder and decoder down the full objective while the trees stand still.
 
-    Before rounds 8, 16, 32, 64 and so on, counted from 0, 10 steps of Adam at 0.01 on at most 1,024 training rows,
-    drawn once. Early stopping may go back to a round before the last move: every state is kept for :meth:`rewind`.
+    Before rounds 8, 16, 32, 64 and so on, counted from 0, 10 steps of Adam at 0.01 on at most 32,768 / k training
+    rows, drawn once. Early stopping may go back to a round before the last move: :meth:`rewind` has every state.
 
     Parameters
     ----------
@@ -73,7 +72,8 @@ class CodecRefit:
     ) -> None:
         self._codec = codec
         self._objective = objective
-        rows = np.arange(len(y)) if len(y) <= _ROWS else np.sort(random.permutation(len(y))[:_ROWS])
+        most = max(1, _BLOCK_SIZE // codec.bins.n_bins)
+        rows = np.arange(len(y)) if len(y) <= most else np.sort(random.permutation(len(y))[:most])
         self.rows = rows
         self._y = codec.standardise(torch.from_numpy(y[rows]))
         self._weight = None

@@ -43,8 +43,8 @@ def contributions(model: BoostedBridge, values: Values) -> Floats:
         values = model.location.append(values, model.location.predict(values))
     native = model.target.native_categories
     matrix = model.features.plain(values, native, with_location=model.location is not None)
-    margins = _with_scalar_leaves(model.booster).predict(matrix, pred_contribs=True).astype(np.float64)
-    decoded = _decode(model.target, margins)
+    margins = _scalar_contributions(_with_scalar_leaves(model.booster), matrix)
+    decoded = _decode(model.target, margins.reshape(len(values), -1, margins.shape[-1]))
     if model.location is None:
         return decoded
     weights = np.abs(located[:, :-1])

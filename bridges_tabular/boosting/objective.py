@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _SMALLEST_HESSIAN = 1e-6
 _SMALLEST_REDUCED_HESSIAN = 1e-4
 # numbers in a block of probabilities: 512 KiB, which a processor's cache holds
 _BLOCK_SIZE = 1 << 17
-# logits of this size neither overflow nor vanish in float32
+# changes of logits of this size neither overflow nor vanish in float32
 _SAFE_LOGIT = 40.0
 
 
@@ -49,17 +50,28 @@ class ClassLogits:
 
     def unnormalised(self, margins: Single) -> Single:
         """Probabilities up to a factor for each row, of shape (n, k)."""
+        odds, factors = self.odds(margins)
+        return odds if factors is None else np.multiply(odds, factors, out=odds)
+
+    def odds(self, margins: Single) -> tuple[Single, Single | None]:
+        """Numbers (n, k) that are probabilities up to a factor for each row, and one for each class if not None."""
         # not torch: its threads and those of XGBoost, taking turns, slow each other down severalfold
-        logits: Single
+        changes = margins.copy() if self.basis is None else margins @ self.basis.T
+        if self._largest_change(margins) <= _SAFE_LOGIT:
+            return np.exp(changes, out=changes), self._prior
+        changes += self.offsets
+        changes -= changes.max(axis=1, keepdims=True)
+        return np.exp(changes, out=changes), None
+
+    def _largest_change(self, margins: Single) -> float:
         if self.basis is None:
-            logits = margins + self.offsets
-        else:
-            logits = margins @ self.basis.T
-            logits += self.offsets
-        if logits.size and max(logits.max(), -logits.min()) > _SAFE_LOGIT:
-            logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        return logits
+            return float(max(margins.max(initial=0), -margins.min(initial=0)))
+        return float((np.abs(margins) @ np.abs(self.basis).max(axis=0)).max(initial=0))
+
+    @cached_property
+    def _prior(self) -> Single:
+        prior: Single = np.exp(self.offsets - self.offsets.max())
+        return prior
 
     def blocks(self, n: int) -> Iterator[slice]:
         """Blocks of n rows whose probabilities fit a processor's cache."""
@@ -119,6 +131,7 @@ class BridgeTreeObjective(TreeObjective):
         """Gradient and diagonal hessian in the margins, both of shape (n, r)."""
         margins = y_pred.reshape(self.codes.shape)
         grad, hess = np.empty_like(margins), np.empty_like(margins)
+        self._design = self._moments_of()
         derivatives = self._full if self.logits.basis is None else self._reduced
         for rows in self.logits.blocks(len(margins)):
             derivatives(rows, margins[rows], grad[rows], hess[rows])
@@ -150,7 +163,8 @@ class BridgeTreeObjective(TreeObjective):
         np.maximum(hess, _SMALLEST_HESSIAN, out=hess)
 
     def _reduced(self, rows: slice, margins: Single, grad: Single, hess: Single) -> None:
-        moments = self.logits.unnormalised(margins) @ self._design()
+        odds, factors = self.logits.odds(margins)
+        moments = odds @ (self._design if factors is None else factors[:, None] * self._design)
         moments[:, 1:] /= moments[:, :1]
         r = margins.shape[1]
         first, second = moments[:, 1 : 1 + r], moments[:, 1 + r : 1 + 2 * r]
@@ -166,10 +180,11 @@ class BridgeTreeObjective(TreeObjective):
             hess += 2 * self._regression_weight * slope**2
         np.maximum(hess, _SMALLEST_REDUCED_HESSIAN, out=hess)
 
-    def _design(self) -> Single:
-        """What probabilities are multiplied by, to get all moments of a row at once."""
+    def _moments_of(self) -> Single:
+        """What probabilities are multiplied by, to get all moments of a row at once: (k, columns)."""
         basis, values = self.logits.basis, self.values[:, None]
-        assert basis is not None
+        if basis is None:
+            return values
         columns = [np.ones_like(values), basis, basis**2]
         if self._regression_weight:
             columns += [values * basis, values]

@@ -156,7 +156,8 @@ class BinnedTarget(BoostingTarget):
         codec = codec.fit(y, sample_weight).requires_grad_(False)
         unfitted = ClassLogits(np.zeros(codec.bins.n_bins, dtype=np.float32), None)
         codes = project_codes(codec, unfitted, y)
-        masses = np.maximum(np.average(codes.astype(np.float64), axis=0, weights=sample_weight), _SMALLEST_MASS)
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        masses = np.maximum((weight / weight.sum()).astype(np.float32) @ codes, _SMALLEST_MASS)
         offsets = np.log(masses / masses.sum()).astype(np.float32)
         basis = None if rank is None or codec.scheme == "hard" else index_polynomials(len(masses), rank)
         return cls(codec, ClassLogits(offsets, basis), weights, random)
@@ -198,7 +199,8 @@ class BinnedTarget(BoostingTarget):
             "objective": "reg:squarederror",
             "num_target": self.logits.n_margins,
             "base_score": 0.0,
-            "multi_strategy": "multi_output_tree",
+            # a single margin needs no vector
+            "multi_strategy": "multi_output_tree" if self.logits.n_margins > 1 else "one_output_per_tree",
             # hessians of k classes are tiny: XGBoost's default of 1 would silence whole trees
             "min_child_weight": 0,
         } | _OWN_METRIC
@@ -233,7 +235,12 @@ class BinnedTarget(BoostingTarget):
         target's units; "loss" is the alignment and the regression term, in the objective's.
         """
         standard = self._standardise(y).astype(np.float32)
-        scores = {"rmse": self._squared_errors, "crps": self._crps, "loss": self._losses}[name]
+        scores: dict[str, Callable[[Single, Single], Single]] = {
+            "rmse": self._squared_errors,
+            "crps": _DiscreteCRPS(self.codec.bins.centers),
+            "loss": self._losses,
+        }
+        score = scores[name]
         unit = 1.0 if name == "loss" else self.units[1]
 
         def evaluate(predictions: Any, _: Any) -> tuple[str, float]:
@@ -242,7 +249,7 @@ class BinnedTarget(BoostingTarget):
             total = np.empty(len(y))
             for rows in self.logits.blocks(len(y)):
                 p = given[rows] if self.codec.scheme == "hard" else self.logits.probabilities(given[rows])
-                total[rows] = scores(p, standard[rows])
+                total[rows] = score(p, standard[rows])
             mean = float(np.average(total, weights=sample_weight))
             return name, unit * (np.sqrt(mean) if name == "rmse" else mean)
 
@@ -261,6 +268,8 @@ class BinnedTarget(BoostingTarget):
 
     def probabilities(self, margins: Single) -> Single:
         """Pi of shape (n, k) from margins of shape (n, r)."""
+        # XGBoost drops the second axis of a single margin
+        margins = margins.reshape(len(margins), -1)
         if self.codec.scheme == "hard":
             return ClassLogits(np.zeros_like(self.logits.offsets), None).probabilities(margins)
         return self.logits.probabilities(margins)
@@ -291,13 +300,19 @@ class BinnedTarget(BoostingTarget):
         loss += self._weights.regression_weight * self._squared_errors(p, y)
         return loss
 
-    def _crps(self, p: Single, y: Single) -> Single:
-        """Sum over the gaps between centres of the integral of (F - 1[y <= x])^2, and the distance outside them."""
-        centers = self.codec.bins.centers.astype(np.float32)
-        reached = p[:, :-1] @ np.triu(np.ones((len(centers) - 1,) * 2, dtype=np.float32))
-        gaps = np.diff(centers)
-        beyond = np.clip(centers[1:] - y[:, None], 0, gaps)
-        outside = np.maximum(centers[0] - y, 0) + np.maximum(y - centers[-1], 0)
-        inside: Single = reached**2 @ gaps + (beyond * (1 - 2 * reached)).sum(axis=1)
-        inside += outside
-        return inside
+
+class _DiscreteCRPS:
+    """E |c - y| less the sum over the gaps between centres of gap times F (1 - F), for masses on the centres c."""
+
+    def __init__(self, centers: Floats) -> None:
+        self._centers = centers.astype(np.float32)
+        self._gaps = np.diff(self._centers)
+        self._below = np.triu(np.ones((len(centers), len(centers) - 1), dtype=np.float32))
+
+    def __call__(self, p: Single, y: Single) -> Single:
+        distance = np.abs(self._centers - y[:, None])
+        reached = p @ self._below
+        crps: Single = np.einsum("nk,nk->n", p, distance) - reached @ self._gaps
+        reached *= reached
+        crps += reached @ self._gaps
+        return crps

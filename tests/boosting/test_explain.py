@@ -41,3 +41,9 @@ def test_a_feature_without_any_effect_contributes_nothing(homes: Homes) -> None:
     X = X.assign(constant=1.0)
     shares = XGBBridgeRegressor(n_bins=12, n_estimators=40, n_jobs=1).fit(X, y).predict_contributions(X)
     assert not shares[:, X.columns.get_loc("constant")].any()
+
+
+def test_two_bins_have_a_single_margin(homes: Homes) -> None:
+    X, y = homes
+    model = XGBBridgeRegressor(n_bins=2, n_estimators=20, n_jobs=1).fit(X, y)
+    np.testing.assert_allclose(model.predict_contributions(X).sum(axis=1), model.predict(X), atol=1e-3 * y.std())

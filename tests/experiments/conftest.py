@@ -28,7 +28,7 @@ def make_content(source: Path) -> dict[str, Any]:
         "table": {"source": str(source), "target": "price", "drop": ["id"]},
         "split": {"test": 0.25, "validation": 0.25, "seeds": [0]},
         "models": {
-            "points": block | {"scheme": "least_squares"},
+            "points": block | {"scheme": "least_squares", "calibration": "none"},
             "bins": block | {"scheme": "hard", "n_bins": 8},
         },
     }

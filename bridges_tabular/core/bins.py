@@ -178,6 +178,9 @@ def _quantile(values: Floats, shares: Floats, k: int) -> tuple[Floats, Floats]:
     mass = np.cumsum(shares)
     last_in_bin = np.searchsorted(mass, np.arange(1, k) / k - 1e-12)
     cuts = np.unique(last_in_bin[last_in_bin < values.size - 1])
+    if not cuts.size:
+        # the highest value holds more than all bins but one: it has one of its own
+        cuts = np.array([values.size - 2])
     edges = np.concatenate([values[:1], (values[cuts] + values[cuts + 1]) / 2, values[-1:]])
     starts = np.concatenate([[0], cuts + 1])
     return edges, np.add.reduceat(values * shares, starts) / np.add.reduceat(shares, starts)

@@ -7,6 +7,8 @@ with midpoints g whose expected code, sum_i theta_i psi(g_i), is the prediction 
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -90,7 +92,8 @@ class Deconvolution:
 
 def codes(encoder: TargetEncoder, y: FloatArray) -> NDArray[np.float64]:
     """psi(y) of shape (n, k), rows summing to 1, for targets (n,) in the units of the bins."""
-    device = next(iter(encoder.buffers())).device
+    tensor = next(chain(encoder.buffers(), encoder.parameters()), None)
+    device = None if tensor is None else tensor.device
     with torch.no_grad():
         psi = encoder(torch.as_tensor(y, dtype=torch.float32, device=device)).double().cpu().numpy()
     normalised: NDArray[np.float64] = psi / psi.sum(axis=1, keepdims=True)

@@ -15,6 +15,8 @@ from bridges_tabular.core._residuals import LEVELS
 TAIL_SHARE = 0.03
 TAIL_WIDTH = 1.5
 
+NORMAL_QUANTILES: FloatArray = torch.special.ndtri(torch.from_numpy(LEVELS)).numpy()
+
 _ANCHORS: FloatArray = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 # Least mass of the normal component beyond an outer edge: a log score stays finite, however far the cells reach.
 _LEAST_TAIL = 1e-3
@@ -33,11 +35,10 @@ class Pool(NamedTuple):
 
     def cdf(self, at: FloatArray) -> FloatArray:
         """F (b, p) at points (b, p)."""
-        share = 1.0 if not self.parts else TAIL_SHARE
         z = (at - self.centre[:, None]) / self.deviation
-        value: FloatArray = torch.special.ndtr(torch.from_numpy(z)).numpy() * share
+        value: FloatArray = torch.special.ndtr(torch.from_numpy(z)).numpy() * TAIL_SHARE
         for part in self.parts:
-            value += _cdf_of_quantiles(part, at) * ((1.0 - share) / len(self.parts))
+            value += _cdf_of_quantiles(part, at) * ((1.0 - TAIL_SHARE) / len(self.parts))
         return value
 
     def edges(self) -> FloatArray:

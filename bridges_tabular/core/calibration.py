@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bridges_tabular.core._atoms import Atoms, Ties, find_ties, pool_with_atoms
 from bridges_tabular.core._cells import FloatArray, Rows
 from bridges_tabular.core._deconvolution import Deconvolution
-from bridges_tabular.core._pooling import TAIL_WIDTH, Pool
+from bridges_tabular.core._pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
 from bridges_tabular.core._residuals import LEVELS, LocalResiduals, thinned
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
@@ -159,9 +159,8 @@ class DistributionCalibrator:
             self._residuals = LocalResiduals.fit(target - outputs.point, outputs.point, spread, weight)
         if y_train is not None:
             trained = _column("y_train", y_train)
-            share = (
-                np.ones(len(trained)) if train_weight is None else _weight("train_weight", train_weight, len(trained))
-            )
+            m = len(trained)
+            share = np.ones(m) if train_weight is None else _weight("train_weight", train_weight, m)
             ties = find_ties(trained[share > 0], share[share > 0])
             if ties is not None:
                 self._atoms = self._best_atoms(ties, outputs, target, weight)
@@ -296,7 +295,7 @@ class DistributionCalibrator:
         return BinnedDistribution._from_valid(histogram), narrowing
 
     def _pool(self, rows: _Outputs, residuals: FloatArray | None) -> Pool:
-        """Pool of the sharpened prediction and of quantiles (b, q) of local residuals, as far as there are any."""
+        """Pool of the sharpened prediction and of quantiles (b, q) of local residuals; normal without either."""
         parts = []
         if rows.pi is not None:
             histogram, narrowing = self._histogram(rows, self._iterations)
@@ -304,7 +303,9 @@ class DistributionCalibrator:
             parts.append(rows.point[:, None] + (self._width * narrowing)[:, None] * deviations)
         if residuals is not None:
             parts.append(rows.point[:, None] + residuals)
-        return Pool(parts, rows.point, self.deviation_ * (TAIL_WIDTH if parts else 1.0))
+        if not parts:
+            parts.append(rows.point[:, None] + self.deviation_ * NORMAL_QUANTILES)
+        return Pool(parts, rows.point, TAIL_WIDTH * self.deviation_)
 
     def _local(self, rows: _Outputs) -> FloatArray | None:
         return None if self._residuals is None else self._residuals.quantiles(rows.point, self._variance(rows))

@@ -182,6 +182,13 @@ def test_crps_equals_its_kernel_form(d):
     np.testing.assert_allclose(d.crps(y), expected, rtol=1e-9, atol=1e-10)
 
 
+@given(distributions())
+def test_crps_of_many_values_a_row_is_that_of_each(d):
+    y = probes(d)
+    one_by_one = np.stack([d.crps(column) for column in y.T], axis=1)
+    np.testing.assert_allclose(d.crps(y), one_by_one, rtol=1e-12, atol=1e-14)
+
+
 @pytest.fixture
 def mixed():
     """Two rows with a gap, an atom at 1 and both tails."""

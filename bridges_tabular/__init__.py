@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
-    from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor
+    from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor, TensorDatamodule
 
 try:
     __version__ = version("bridges-tabular")
@@ -40,6 +40,7 @@ _HOMES = {
     "LinearDecoder": "core.decoder",
     "SoftEncoder": "core.encoders",
     "TabularBridgeRegressor": "tabular",
+    "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
     "load": "_artifacts",
 }
@@ -57,6 +58,7 @@ __all__ = [
     "LinearDecoder",
     "SoftEncoder",
     "TabularBridgeRegressor",
+    "TensorDatamodule",
     "XGBBridgeRegressor",
     "load",
 ]

@@ -72,35 +72,47 @@ class _FusedLoss(torch.autograd.Function):
         gap = code_logits - logits
         distance = torch.linalg.vecdot(psi, gap)
         row_loss = b * (distance - _log_normaliser(code_logits, psi) + _log_normaliser(logits, pi))
-        error, missed = y - psi @ values, y - pi @ values
-        row_loss += a * error.square() + c * missed.square()
-        share = torch.ones_like(y) if sample_weight is None else sample_weight
-        total = share.sum().clamp(min=torch.finfo(y.dtype).tiny)
-
-        in_values = -2 * (a * (share * error) @ psi + c * (share * missed) @ pi)
-        in_codes = in_logits = None
+        weighted = [psi, pi] if sample_weight is None else [part * sample_weight[:, None] for part in (psi, pi)]
+        in_codes = in_logits = in_values = None
+        if ctx.needs_input_grad[1]:
+            in_codes = gap if b == 1 else b * gap
+            drift = b * distance
         if ctx.needs_input_grad[2]:
-            in_logits = pi - psi
+            in_logits = weighted[1] - weighted[0]
             if b != 1:
                 in_logits *= b
-            if c:
-                in_logits -= (values - (y - missed)[:, None]).mul_(pi).mul_((2 * c * missed)[:, None])
-        if ctx.needs_input_grad[1]:
-            in_codes = (gap if b == 1 else b * gap).addr_(error, values, alpha=-2 * a)
-            in_codes -= (b * distance - 2 * a * error * (y - error))[:, None]
-            in_codes *= psi
-        if sample_weight is not None:
-            for part in (in_codes, in_logits):
-                if part is not None:
-                    part *= share[:, None]
-        ctx.save_for_backward(in_codes, in_logits, in_values, total)
-        loss: Tensor = row_loss @ share / total
+        if a:
+            decoded = psi @ values
+            error = y - decoded
+            row_loss += a * error.square()
+            in_values = (-2 * a) * (error @ weighted[0])
+            if in_codes is not None:
+                in_codes.addr_(error, values, alpha=-2 * a)
+                drift.addcmul_(error, decoded, value=-2 * a)
+        if in_codes is not None:
+            in_codes -= drift[:, None]
+            in_codes *= weighted[0]
+        if c:
+            decoded = pi @ values
+            missed = y - decoded
+            row_loss += c * missed.square()
+            from_predictions = (-2 * c) * (missed @ weighted[1])
+            in_values = from_predictions if in_values is None else in_values + from_predictions
+            if in_logits is not None:
+                in_logits -= (values - decoded[:, None]).mul_(weighted[1]).mul_((2 * c * missed)[:, None])
+        if sample_weight is None:
+            ctx.share = 1 / y.shape[0]
+            loss: Tensor = row_loss.mean()
+        else:
+            ctx.share = 1 / sample_weight.sum().clamp(min=torch.finfo(y.dtype).tiny)
+            loss = row_loss @ sample_weight * ctx.share
+        ctx.save_for_backward(in_codes, in_logits, in_values)
         return loss
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        *parts, total = ctx.saved_tensors
-        return (None, *(None if part is None else part * (gradient / total) for part in parts), None, None)
+        factor = gradient * ctx.share
+        return (None, *(None if part is None else part * factor for part in ctx.saved_tensors), None, None)
 
 
 def _log_normaliser(logits: Tensor, probabilities: Tensor) -> Tensor:

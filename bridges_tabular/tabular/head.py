@@ -68,7 +68,7 @@ class PlainHead(BridgeHead):
 
 
 class CumulativeHead(PlainHead):
-    """z_j = gamma * sum_{i < j} d_i with the raw outputs d.
+    """z_j = gamma * sum_{i <= j} d_i with the raw outputs d.
 
     The same functions as the plain head, but neighbouring classes share parameters, so that a change of one output
     moves mass along the axis.
@@ -86,8 +86,8 @@ class CumulativeHead(PlainHead):
         self.gamma = float(gamma)
 
     def mix(self, raw: Tensor) -> Tensor:
-        """Sums of the outputs before each one."""
-        return self.gamma * (raw.cumsum(0) - raw)
+        """Sums of the outputs up to each one."""
+        return self.gamma * raw.cumsum(0)
 
 
 class LocationHead(BridgeHead):
@@ -176,6 +176,9 @@ class MixedLinear(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Mixed raw outputs of shape (n, sum of raw_dim)."""
+        if len(self.heads) == 1:
+            head = self.heads[0]
+            return nn.functional.linear(features, head.mix(self.weight), head.mix(self.bias))
         sizes = [head.raw_dim for head in self.heads]
         parts = zip(self.heads, torch.split(self.weight, sizes), torch.split(self.bias, sizes), strict=True)
         mixed = [(head.mix(weight), head.mix(bias)) for head, weight, bias in parts]

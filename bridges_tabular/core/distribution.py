@@ -197,7 +197,9 @@ class BinnedDistribution:
         return values if wanted.ndim else values[:, 0]
 
     def interval(self, coverage: float, kind: Literal["central", "shortest"] = "central") -> FloatArray:
-        """Ends (n, 2) of intervals that hold Y with probability ``coverage``, between 0 and 1.
+        """Ends (n, 2) of closed intervals that hold Y with probability ``coverage``, between 0 and 1.
+
+        Where an end is an atom, they hold more: all of its mass is inside.
 
         ``central`` leaves equal probabilities out on both sides. ``shortest`` is the shortest interval of
         all, found exactly; of several equally short ones, the lowest that has an end on an edge.

@@ -23,27 +23,32 @@ _HISTOGRAM_CELLS = 60
 class LearningCurve:
     """A listener that keeps the validation scores of a fit and passes every step on.
 
-    A fit in stages starts counting anew; the last stage, that of the model which is kept, remains.
-
-    Attributes
-    ----------
-    steps : list of (int, float)
-        Epochs or rounds, counted from 1, and the score after each.
+    A fit in stages starts counting anew; the last stage that is scored remains.
     """
 
     def __init__(self, listener: Listener) -> None:
-        self.steps: list[tuple[int, float]] = []
+        self._steps: list[tuple[int, float]] = []
         self._listener = listener
-        self._last = 0
 
     def __call__(self, done: int, total: int, score: float | None = None) -> None:
         """Take a step of the fit."""
-        if done < self._last:
-            self.steps.clear()
-        self._last = done
         if score is not None and math.isfinite(score):
-            self.steps.append((done, score))
+            if self._steps and done <= self._steps[-1][0]:
+                self._steps.clear()
+            self._steps.append((done, score))
         self._listener(done, total, score)
+
+    def of(self, model: Any) -> list[tuple[int, str, float]]:
+        """Return the steps of a fitted model: epochs or rounds, counted from 1, the name of the score, and the score.
+
+        A model with a log of its own, as XGBoost keeps one in ``evals_result_``, knows best; what it watches is its
+        last metric. Without a log, the scores are those that were heard, RMSEs.
+        """
+        log = getattr(model, "evals_result_", {}).get("validation_0")
+        if not log:
+            return [(step, "rmse", score) for step, score in self._steps]
+        metric, values = list(log.items())[-1]
+        return [(step, str(metric), float(score)) for step, score in enumerate(values, 1)]
 
 
 def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], seed: int) -> pd.DataFrame:

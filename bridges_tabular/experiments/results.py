@@ -106,7 +106,7 @@ PREDICTION_COLUMNS = (
     *("table", "model", "seed", "row", "y_true", "y_pred", "crps", "pit"),
     *quantile_names(LEVELS),
 )
-CURVE_COLUMNS = ("table", "model", "seed", "step", "score")
+CURVE_COLUMNS = ("table", "model", "seed", "step", "metric", "score")
 IMPORTANCE_COLUMNS = ("table", "model", "seed", "feature", "increase", "deviation")
 
 

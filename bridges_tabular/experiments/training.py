@@ -126,7 +126,7 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
         row |= _distribution_scores(distribution, y_test)
         predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
-    steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps], columns=list(CURVE_COLUMNS))
+    steps = pd.DataFrame([(*key.values(), *step) for step in curve.of(model)], columns=list(CURVE_COLUMNS))
     bars.finish(name, table.name, split.seed, row["rmse"], row["fit_seconds"])
     return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps)
 

@@ -167,8 +167,9 @@ def test_curves_importances_and_encoders_are_those_of_the_files(saved_run: Path)
     page = read(saved_run)
     curves = pd.read_csv(saved_run / "curves.csv")
     best = curves.loc[curves.groupby("model")["score"].idxmin()].set_index("model")
-    (curve,) = figures_of(page, "Learning curves").values()
-    marked = {t["name"]: t for t in curve["data"] if t["mode"] == "markers"}
+    figures = figures_of(page, "Learning curves")
+    assert list(figures) == ["Learning curves, Boosted trees, RMSE", "Learning curves, Boosted trees, CRPS"]
+    marked = {t["name"]: t for figure in figures.values() for t in figure["data"] if t["mode"] == "markers"}
     for model in ("points", "bins"):
         assert marked[model]["x"] == [best.loc[model, "step"]]
         assert marked[model]["y"] == pytest.approx([best.loc[model, "score"]], rel=1e-4)

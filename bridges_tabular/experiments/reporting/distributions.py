@@ -21,7 +21,7 @@ from bridges_tabular.experiments.reporting.figures import (
     reference,
 )
 
-_GRID_CELLS = 150
+_GRID_CELLS = 64
 _MAX_CURVES = 32
 # from the first class to the last (Matplotlib's viridis without its dark and light ends)
 _SCALE = ((72, 99, 200), (38, 130, 178), (31, 158, 137), (85, 184, 96), (190, 188, 40))
@@ -39,7 +39,7 @@ def example_figure(example: dict[str, Any], look: Mapping[str, Look], target: st
     value = {"hovertemplate": "%{x}<extra>%{fullData.name}</extra>"}
     traces: list[Figure] = [
         line(grid, [*density, density[-1]], look[name].color, dash=look[name].dash, width=1.6, shape="hv")
-        | {"fill": "tozeroy", "fillcolor": look[name].color + "2e"}
+        | {"fill": "tozeroy", "fillcolor": look[name].color + "20"}
         | value
         | of_model(name, look[name])
         for name, density in densities.items()
@@ -135,10 +135,11 @@ def bins_figure(encoder: dict[str, Any], look: Look, target: str) -> Figure:
 
 
 def _middle(encoder: dict[str, Any]) -> list[float | None]:
-    """Ends of an axis that shows most classes: those of errors have a few at either end that are far out and wide."""
-    edges = np.array(encoder["edges"])
+    """Ends of an axis of the target, or of errors, whose classes at either end are few and far out."""
     if encoder["on"] == "target":
-        return digits(edges[[0, -1]])
+        ends = np.array(encoder["histogram"]["edges"])[[0, -1]]
+        return digits(ends + 0.02 * (ends[1] - ends[0]) * np.array([-1, 1]))
+    edges = np.array(encoder["edges"])
     low, high = np.quantile(edges, [0.08, 0.92])
     margin = 0.3 * (high - low)
     return digits([max(edges[0], low - margin), min(edges[-1], high + margin)])

@@ -171,8 +171,8 @@ def time_figure(results: pd.DataFrame, score: str, heading: str, look: Mapping[s
     return {"data": traces, "layout": {"xaxis": time, "yaxis": axis(heading, nticks=6)}}
 
 
-def curve_figure(curves: pd.DataFrame, step: str, look: Mapping[str, Look]) -> Figure:
-    """Validation RMSE over the steps of every fit; a point marks the best step."""
+def curve_figure(curves: pd.DataFrame, step: str, score: str, look: Mapping[str, Look]) -> Figure:
+    """Validation score over the steps of every fit; a point marks the best step."""
     traces: list[Figure] = []
     for name, steps in [
         (name, steps) for name, rows in by_model(curves) for _, steps in rows.groupby("seed", sort=False)
@@ -202,7 +202,7 @@ def curve_figure(curves: pd.DataFrame, step: str, look: Mapping[str, Look]) -> F
     ticks = log_ticks((late if len(late) else curves)["score"], margin=1.05)
     layout = {
         "xaxis": axis(step, rangemode="tozero", nticks=6),
-        "yaxis": axis("validation RMSE (log scale)", type="log", **ticks),
+        "yaxis": axis(f"validation {score} (log scale)", type="log", **ticks),
     }
     return {"data": traces, "layout": layout}
 

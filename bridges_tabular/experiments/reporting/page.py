@@ -23,6 +23,7 @@ _QUESTIONS = {
 }
 # what an engine trains, and what its steps are called
 _ENGINES = {"tabular": ("Networks", "epoch"), "xgboost": ("Boosted trees", "round")}
+_METRICS = {score.name: score.heading for score in SCORES}
 _KINDS = {
     "random": ("Random rows", "Drawn at random from the test rows."),
     "worst": ("Worst rows", "The test rows that the models predicted worst on average."),
@@ -210,14 +211,16 @@ def _times(run: Run, look: dict[str, Look], drawn: _Figures) -> list[dict[str, A
 
 
 def _curves(run: Run, look: dict[str, Look], drawn: _Figures) -> list[dict[str, Any]]:
-    """One plot for each engine: an epoch and a round do not compare."""
+    """One plot for each engine and metric: epochs and rounds do not compare, nor do RMSE and CRPS."""
     plots = []
     for engine in run.results["engine"].unique():
         models = run.results.loc[run.results["engine"] == engine, "model"]
         curves = run.curves[run.curves["model"].isin(models)]
-        if len(curves):
-            title, step = _ENGINES.get(engine, (engine, "step"))
-            plots.append(drawn.add(figures.curve_figure(curves, step, look), f"Learning curves, {title}", title))
+        title, step = _ENGINES.get(engine, (engine, "step"))
+        for metric in curves["metric"].unique():
+            score = _METRICS.get(metric, metric)
+            figure = figures.curve_figure(curves[curves["metric"] == metric], step, score, look)
+            plots.append(drawn.add(figure, f"Learning curves, {title}, {score}", f"{title}, {score}"))
     return plots
 
 

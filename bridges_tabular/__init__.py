@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bridges_tabular._artifacts import load
     from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
     from bridges_tabular.core.bins import Bins
+    from bridges_tabular.core.calibration import DistributionCalibrator
+    from bridges_tabular.core.conformal import ConformalIntervals
     from bridges_tabular.core.decoder import LinearDecoder
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
@@ -35,6 +37,8 @@ _HOMES = {
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
     "ClassifierBridgeRegressor": "boosting",
+    "ConformalIntervals": "core.conformal",
+    "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
     "LearnedEncoder": "core.encoders",
     "LinearDecoder": "core.decoder",
@@ -52,6 +56,8 @@ __all__ = [
     "BridgeHead",
     "BridgeModel",
     "BridgeObjective",
+    "ConformalIntervals",
+    "DistributionCalibrator",
     "ClassifierBridgeRegressor",
     "HardEncoder",
     "LearnedEncoder",

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from bridges_tabular.core.bins import Bins, Placement
 from bridges_tabular.core.decoder import LinearDecoder
-from bridges_tabular.core.encoders import HardEncoder, Kernel, LearnedEncoder, SoftEncoder, TargetEncoder, TiltedFamily
+from bridges_tabular.core.encoders import (
+    CodeLogits,
+    HardEncoder,
+    Kernel,
+    LearnedEncoder,
+    SoftEncoder,
+    TargetEncoder,
+    TiltedFamily,
+)
 from bridges_tabular.core.objective import weighted_mean
 
 BridgeScheme = Literal["softmax_least_squares", "hard", "soft", "pretrained", "end_to_end"]
@@ -34,8 +42,14 @@ class TargetCodec(nn.Module):
         "hard" and "soft" have a fixed encoder; "pretrained" learns encoder and decoder on the auto-encoding term and
         freezes them; "end_to_end" starts from the tilted soft code and leaves both trainable;
         "softmax_least_squares" uses the decoder alone.
-    n_bins, placement, kernel, smoothing
+    n_bins, placement, kernel, smoothing, margin, uniform_share
         See :class:`~bridges_tabular.core.bins.Bins` and :class:`~bridges_tabular.core.encoders.SoftEncoder`.
+    encoder_logits : {"linear", "quadratic", "mlp"}, default="linear"
+        Of a learned encoder, see :class:`~bridges_tabular.core.encoders.LearnedEncoder`.
+    ordered_values : bool, default=False
+        Keep the decoder's values in the order of the classes, see :class:`~bridges_tabular.core.decoder.LinearDecoder`.
+    pretraining_steps : int, default=250
+        Steps of the "pretrained" scheme.
     """
 
     mean: Tensor
@@ -52,6 +66,12 @@ class TargetCodec(nn.Module):
         placement: Placement = "blend",
         kernel: Kernel = "tilted",
         smoothing: float = 1.5,
+        *,
+        margin: float = 0.1,
+        uniform_share: float = 0.2,
+        encoder_logits: CodeLogits = "linear",
+        ordered_values: bool = False,
+        pretraining_steps: int = 250,
     ) -> None:
         super().__init__()
         if scheme not in BRIDGE_SCHEMES:
@@ -61,6 +81,11 @@ class TargetCodec(nn.Module):
         self.placement = placement
         self.kernel = kernel
         self.smoothing = smoothing
+        self.margin = margin
+        self.uniform_share = uniform_share
+        self.encoder_logits = encoder_logits
+        self.ordered_values = ordered_values
+        self.pretraining_steps = pretraining_steps
         self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         edges = np.linspace(-1, 1, n_bins + 1)
@@ -78,9 +103,11 @@ class TargetCodec(nn.Module):
         self.mean.fill_(mean)
         self.scale.fill_(scale)
         standard = (given - mean) / scale
-        self._build(Bins.fit(standard, self.n_bins, self.placement, sample_weight=sample_weight))
+        where: dict[str, Any] = {"margin": self.margin, "uniform_share": self.uniform_share}
+        self._build(Bins.fit(standard, self.n_bins, self.placement, sample_weight=sample_weight, **where))
         if self.scheme == "pretrained":
-            _pretrain(self.encoder, self.decoder, *self._order_statistics(standard, sample_weight, _PRETRAINING_ROWS))
+            rows = self._order_statistics(standard, sample_weight, _PRETRAINING_ROWS)
+            _pretrain(self.encoder, self.decoder, *rows, steps=self.pretraining_steps)
         if self.scheme in ("hard", "soft", "pretrained"):
             targets, weight = self._order_statistics(standard, sample_weight, _DECODER_ROWS)
             with torch.no_grad():
@@ -115,12 +142,12 @@ class TargetCodec(nn.Module):
         self.register_buffer("edges", torch.as_tensor(bins.edges))
         self.register_buffer("centers", torch.as_tensor(bins.centers))
         if self.scheme in ("pretrained", "end_to_end"):
-            self.encoder = LearnedEncoder(bins, self.smoothing)
+            self.encoder = LearnedEncoder(bins, self.smoothing, self.encoder_logits)
         else:
             hard = self.scheme == "hard"
             self.encoder = HardEncoder(bins) if hard else SoftEncoder(bins, self.kernel, self.smoothing)
             self.family = TiltedFamily(bins, self.smoothing)
-        self.decoder = LinearDecoder(bins)
+        self.decoder = LinearDecoder(bins, self.ordered_values)
         self.encoder.requires_grad_(self.scheme == "end_to_end")
         self.decoder.requires_grad_(self.scheme in ("end_to_end", "softmax_least_squares"))
         self.to(device)
@@ -156,9 +183,7 @@ def standardisation(
     return mean, scale if scale > 0 else 1.0
 
 
-def _pretrain(
-    encoder: TargetEncoder, decoder: LinearDecoder, y: Tensor, weight: Tensor | None, steps: int = 250
-) -> None:
+def _pretrain(encoder: TargetEncoder, decoder: LinearDecoder, y: Tensor, weight: Tensor | None, steps: int) -> None:
     """Learn encoder and decoder on the auto-encoding term, with a spread penalty that keeps classes local and used.
 
     The penalty, a tenth of E_psi (y - mu_j)^2 + 2 s^2 KL(psi || mean psi) with s the initial spread of the code, is

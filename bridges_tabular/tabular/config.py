@@ -13,7 +13,7 @@ from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.common.heads import LinearHeadConfig
 
 from bridges_tabular.core.bins import PLACEMENTS, Bins
-from bridges_tabular.core.encoders import KERNELS, TargetEncoder
+from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS, TargetEncoder
 from bridges_tabular.tabular.choices import import_class, unknown
 from bridges_tabular.tabular.head import HEADS, head_class
 
@@ -23,6 +23,7 @@ SCHEMES = ("least_squares", "softmax_least_squares", "hard", "soft", "pretrained
 _NOT_BACKBONES = ("MDNConfig",)
 _LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
 _DEFAULT_KERNEL = "tilted"
+_LEARNED = ("pretrained", "end_to_end")
 
 
 def backbone_names() -> list[str]:
@@ -71,6 +72,12 @@ class BridgeConfig(ModelConfig):
         default="blend",
         metadata={"help": "Where the bins lie on the target axis.", "choices": list(PLACEMENTS)},
     )
+    margin: float = field(
+        default=0.1, metadata={"help": "How far the bins reach beyond the targets, as a share of their range."}
+    )
+    uniform_share: float = field(
+        default=0.2, metadata={"help": "Share of the uniform distribution in the placement blend."}
+    )
     kernel: str = field(
         default=_DEFAULT_KERNEL, metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)}
     )
@@ -79,6 +86,14 @@ class BridgeConfig(ModelConfig):
         default=None,
         metadata={"help": "Import path of an encoder of your own, in place of that of soft, pretrained or end_to_end."},
     )
+    encoder_logits: str = field(
+        default="linear",
+        metadata={"help": "Logits of a learned encoder, pretrained or end_to_end.", "choices": list(CODE_LOGITS)},
+    )
+    ordered_values: bool = field(
+        default=False, metadata={"help": "Keep the decoder's values in the order of the classes."}
+    )
+    pretraining_steps: int = field(default=250, metadata={"help": "Steps of learning the code, pretrained alone."})
     autoencoding_weight: float = field(
         default=10.0, metadata={"help": "Weight of (y - mu.psi)^2; end_to_end alone uses it."}
     )
@@ -155,7 +170,11 @@ class BridgeConfig(ModelConfig):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.n_bins < 2:
             raise ValueError(f"n_bins must be at least 2, got {self.n_bins}")
-        for name in ("autoencoding_weight", "alignment_weight", "regression_weight", "crps_weight"):
+        if self.pretraining_steps < 1:
+            raise ValueError(f"pretraining_steps must be at least 1, got {self.pretraining_steps}")
+        if not 0 <= self.uniform_share <= 1:
+            raise ValueError(f"uniform_share must lie between 0 and 1, got {self.uniform_share}")
+        for name in ("margin", "autoencoding_weight", "alignment_weight", "regression_weight", "crps_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not (self.alignment_weight or self.regression_weight):
@@ -166,6 +185,15 @@ class BridgeConfig(ModelConfig):
             raise ValueError(
                 f"encoder={self.encoder!r} has no place in scheme={self.scheme!r}, which has none to replace"
             )
+        if self.encoder_logits != "linear" and (self.scheme not in _LEARNED or self.encoder is not None):
+            raise ValueError(
+                f"encoder_logits={self.encoder_logits!r} has no effect with scheme={self.scheme!r} and "
+                f"encoder={self.encoder!r}: it is of the learned encoder of {' and '.join(_LEARNED)}"
+            )
+        if self.ordered_values and self.scheme == "least_squares":
+            raise ValueError("ordered_values has no effect with scheme='least_squares', which has no decoder")
+        if self.uniform_share != 0.2 and self.placement != "blend":
+            raise ValueError(f"uniform_share has no effect with placement={self.placement!r}: it is of 'blend' alone")
         if self.kernel != _DEFAULT_KERNEL and (self.scheme != "soft" or self.encoder is not None):
             user = "an encoder of your own" if self.encoder is not None else f"scheme={self.scheme!r}"
             raise ValueError(f"kernel={self.kernel!r} has no effect with {user}: only the soft encoder has a kernel")

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from bridges_tabular.tabular.regressor import TabularBridgeRegressor
 
 # parameters that a regressor and BridgeConfig call by the same name
-_SHARED = ("scheme", "placement", "kernel", "encoder")
+_SHARED = ("scheme", "placement", "kernel", "encoder", "encoder_logits")
 _SHARED_NUMBERS = (
     "smoothing",
+    "margin",
+    "uniform_share",
     "autoencoding_weight",
     "alignment_weight",
     "regression_weight",
@@ -46,6 +48,8 @@ def bridge_config(regressor: TabularBridgeRegressor) -> BridgeConfig:
         backbone_config_class=regressor.backbone,
         backbone_config_params=backbone_params(regressor.backbone, regressor.backbone_params),
         n_bins=int(regressor.n_bins),
+        pretraining_steps=int(regressor.pretraining_steps),
+        ordered_values=bool(regressor.ordered_values),
         head_config={"kind": regressor.head, **(regressor.head_params or {})},
         **shared,
     )

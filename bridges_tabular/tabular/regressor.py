@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin
 from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.distribution import BinnedDistribution
-from bridges_tabular.core.encoders import KERNELS
+from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS
 from bridges_tabular.tabular import defaults, persistence
 from bridges_tabular.tabular.config import SCHEMES
 from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config, quiet
@@ -51,6 +51,10 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         Number of classes k.
     placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
         Where the bins lie, see :class:`~bridges_tabular.core.bins.Bins`.
+    margin : float, default=0.1
+        How far the bins reach beyond the training targets, as a share of their range.
+    uniform_share : float, default=0.2
+        Share of the uniform distribution in the placement "blend".
     smoothing : float, default=1.5
         Width of the encoder's kernel in local bin widths.
     kernel : {"tilted", "gaussian", "histogram", "two_hot"}, default="tilted"
@@ -58,6 +62,13 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     encoder : str, optional
         Import path of an encoder of your own, a subclass of :class:`~bridges_tabular.core.encoders.TargetEncoder`
         built as ``Encoder(bins, smoothing)``, in place of that of "soft", "pretrained" or "end_to_end".
+    encoder_logits : {"linear", "quadratic", "mlp"}, default="linear"
+        Of the encoder that "pretrained" and "end_to_end" learn, see
+        :class:`~bridges_tabular.core.encoders.LearnedEncoder`.
+    ordered_values : bool, default=False
+        Keep the decoder's values in the order of the classes.
+    pretraining_steps : int, default=250
+        Steps of learning the code, of "pretrained" alone.
     autoencoding_weight, alignment_weight, regression_weight, crps_weight : float, default=10, 1, 0, 0
         See :class:`~bridges_tabular.core.objective.BridgeObjective`.
     encoder_learning_rate : float, default=0.3
@@ -121,9 +132,14 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         "scheme": [StrOptions(set(SCHEMES))],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
         "placement": [StrOptions(set(PLACEMENTS))],
+        "margin": [Interval(Real, 0, None, closed="left")],
+        "uniform_share": [Interval(Real, 0, 1, closed="both")],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "kernel": [StrOptions(set(KERNELS))],
         "encoder": [str, None],
+        "encoder_logits": [StrOptions(set(CODE_LOGITS))],
+        "ordered_values": ["boolean"],
+        "pretraining_steps": [Interval(Integral, 1, None, closed="left")],
         "autoencoding_weight": [Interval(Real, 0, None, closed="left")],
         "alignment_weight": [Interval(Real, 0, None, closed="left")],
         "regression_weight": [Interval(Real, 0, None, closed="left")],
@@ -155,9 +171,14 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         *,
         n_bins: int = 32,
         placement: str = "blend",
+        margin: float = 0.1,
+        uniform_share: float = 0.2,
         smoothing: float = 1.5,
         kernel: str = "tilted",
         encoder: str | None = None,
+        encoder_logits: str = "linear",
+        ordered_values: bool = False,
+        pretraining_steps: int = 250,
         autoencoding_weight: float = 10.0,
         alignment_weight: float = 1.0,
         regression_weight: float = 0.0,
@@ -186,9 +207,14 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         self.scheme = scheme
         self.n_bins = n_bins
         self.placement = placement
+        self.margin = margin
+        self.uniform_share = uniform_share
         self.smoothing = smoothing
         self.kernel = kernel
         self.encoder = encoder
+        self.encoder_logits = encoder_logits
+        self.ordered_values = ordered_values
+        self.pretraining_steps = pretraining_steps
         self.autoencoding_weight = autoencoding_weight
         self.alignment_weight = alignment_weight
         self.regression_weight = regression_weight

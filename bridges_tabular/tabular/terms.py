@@ -10,12 +10,25 @@ from torch import Tensor, nn
 
 from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.core.encoders import LearnedEncoder, TargetEncoder
+from bridges_tabular.core.encoders import LearnedEncoder, TargetEncoder, TiltedFamily
 from bridges_tabular.core.objective import BridgeObjective, weighted_mean
 from bridges_tabular.core.scores import crps_loss
 from bridges_tabular.tabular.config import BridgeConfig
 from bridges_tabular.tabular.datamodule import Batch
 from bridges_tabular.tabular.fused import fused_loss
+
+_OF_THE_CODEC = (
+    "scheme",
+    "n_bins",
+    "placement",
+    "kernel",
+    "smoothing",
+    "margin",
+    "uniform_share",
+    "encoder_logits",
+    "ordered_values",
+    "pretraining_steps",
+)
 
 
 class TargetTerms(nn.Module):
@@ -28,8 +41,8 @@ class TargetTerms(nn.Module):
     def __init__(self, config: BridgeConfig) -> None:
         super().__init__()
         own = config.encoder_class()
-        arguments: tuple[Any, ...] = (config.scheme, config.n_bins, config.placement, config.kernel, config.smoothing)
-        self.codec = TargetCodec(*arguments) if own is None else _CodecWithEncoder(own, *arguments)
+        options: dict[str, Any] = {name: getattr(config, name) for name in _OF_THE_CODEC}
+        self.codec = TargetCodec(**options) if own is None else _CodecWithEncoder(own, **options)
         self.objective = _objective_of(config)
         self.crps_weight = config.crps_weight
         self.prepares_codes = config.scheme in ("hard", "soft", "pretrained")
@@ -73,12 +86,14 @@ class TargetTerms(nn.Module):
 class _CodecWithEncoder(TargetCodec):
     """A codec with an encoder of the user's own, built as ``Encoder(bins, smoothing)``."""
 
-    def __init__(self, encoder_class: Callable[[Bins, float], TargetEncoder], *arguments: Any) -> None:
+    def __init__(self, encoder_class: Callable[[Bins, float], TargetEncoder], **options: Any) -> None:
         self._encoder_class = encoder_class
-        super().__init__(*arguments)
+        super().__init__(**options)
 
     def _build(self, bins: Bins) -> None:
         super()._build(bins)
+        # what the location head falls back to
+        self.family = TiltedFamily(bins, self.smoothing).to(self.mean.device)
         self.encoder = self._encoder_class(bins, self.smoothing).to(self.mean.device)
         self.encoder.requires_grad_(self.scheme == "end_to_end")
 

@@ -296,3 +296,51 @@ def test_more_bins_than_distinct_targets_warns_once_and_works(table):
         model = regressor(scheme="hard", max_epochs=2).fit(X, np.digitize(y, [90, 140, 200]).astype(float))
     assert len(caught) == 1
     assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"placement": "quantile"},
+        {"placement": "uniform", "margin": 0.0},
+        {"placement": "kmeans"},
+        {"uniform_share": 0.6, "margin": 0.3},
+        {"scheme": "soft", "kernel": "gaussian"},
+        {"scheme": "soft", "kernel": "histogram", "smoothing": 0.75},
+        {"scheme": "soft", "kernel": "two_hot"},
+        {"encoder_logits": "quadratic"},
+        {"encoder_logits": "mlp"},
+        {"scheme": "pretrained", "encoder_logits": "mlp", "pretraining_steps": 20},
+        {"ordered_values": True},
+        {"regression_weight": 1.0},
+        {"crps_weight": 1.0},
+        {"scheme": "softmax_least_squares", "crps_weight": 0.1},
+        {"encoder_learning_rate": 1.0},
+        {"head": "plain"},
+        {"head": "cumulative", "head_params": {"gamma": 1.0, "layers": "16"}},
+        {"head": "location"},
+    ],
+    ids=str,
+)
+def test_every_option_trains_and_saves(table, tmp_path, options):
+    X, y = table
+    model = regressor(**options, learning_rate=1e-2).fit(X[:350], y[:350])
+    assert model.score(X[350:], y[350:]) > 0.2
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(TabularBridgeRegressor.load(tmp_path / "m").predict(X), model.predict(X))
+    if options.get("ordered_values"):
+        assert (model.model_.codecs[0].decoder.values.diff() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"scheme": "soft", "encoder_logits": "mlp"}, "encoder_logits='mlp' has no effect"),
+        ({"placement": "quantile", "uniform_share": 0.5}, "uniform_share has no effect with placement='quantile'"),
+        ({"scheme": "least_squares", "ordered_values": True}, "ordered_values has no effect"),
+        ({"scheme": "hard", "encoder": "bridges_tabular.core.encoders.HardEncoder"}, "has no place in scheme='hard'"),
+    ],
+)
+def test_combinations_without_effect_are_refused_by_name(table, params, message):
+    with pytest.raises(ValueError, match=message):
+        regressor(**params).fit(*table)

@@ -168,7 +168,7 @@ def test_three_failures_of_one_kind_stop_a_study(study: dict[str, Any], tmp_path
     space = {"xgb_params.grow_policy": {"type": "categorical", "choices": ["sideways"]}} | BINS
     for times in (1, 2):
         with pytest.raises(
-            ExperimentError, match="3 trials in a row failed with the same error: XGBoostError.*sideways"
+            ExperimentError, match=r"3 trials in a row failed with the same error: XGBoostError.*sideways"
         ):
             run(study, tmp_path / "out", space=space, trials=20)
         loaded = optuna.load_study(
@@ -254,7 +254,7 @@ def test_every_sampler_works_by_its_name(study: dict[str, Any], name: str) -> No
 
 
 def test_a_sampler_that_fails_in_the_middle_does_so_in_words(study: dict[str, Any]) -> None:
-    with pytest.raises(ExperimentError, match="3 trials in a row failed with the same error: ValueError: .*many"):
+    with pytest.raises(ExperimentError, match=r"3 trials in a row failed with the same error: ValueError: .*many"):
         run(study, sampler={"name": "tpe", "n_ei_candidates": "many", "n_startup_trials": 2}, trials=20)
 
 

@@ -30,6 +30,8 @@ from bridges_tabular.experiments.config import ExperimentError
 # seconds
 BEAT = 15.0
 GRACE = 120.0
+# a worker that lives names itself as soon as it has taken a trial
+_CLAIM_GRACE = 10.0
 # a trial that ended its process so often counts as failed: it is the likely reason
 MAX_LOSSES = 3
 _SAME_ERRORS = 3
@@ -139,11 +141,11 @@ class TrialQueue:
                 user_attrs=kept | {"losses": losses, "retry_of": trial.number},
             )
 
-    def interrupt(self, trial: optuna.Trial) -> None:
-        """Give a trial of this worker up because the worker has to stop."""
-        frozen = self._storage.get_trial(trial._trial_id)
-        if not frozen.state.is_finished():
-            self.give_up(frozen, "interrupted", losses=frozen.user_attrs.get("losses", 0))
+    def release(self) -> None:
+        """Give up what this worker runs, because it has to stop."""
+        for trial in self.trials():
+            if trial.state == TrialState.RUNNING and trial.system_attrs.get(_WORKER, {}).get("token") == self._token:
+                self.give_up(trial, "interrupted", losses=trial.user_attrs.get("losses", 0))
 
     def check_failures(self) -> None:
         """Stop where the last trials since this worker began have all failed with the same error.
@@ -219,7 +221,7 @@ class TrialQueue:
         if trial.number not in self._seen or before != beat:
             self._seen[trial.number] = (beat, time.monotonic())
             return False
-        return time.monotonic() - since > GRACE
+        return time.monotonic() - since > (_CLAIM_GRACE if worker is None else GRACE)
 
 
 def _machine() -> str:

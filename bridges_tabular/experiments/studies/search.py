@@ -178,10 +178,17 @@ class Search:
         ExperimentError
             If the storage is lost, or trials keep failing with the same error.
         """
+        queue: TrialQueue | None = None
         try:
             with quiet_optuna():
-                self._run(self.queue(storage), watch, deadline, stop)
-        except storage_errors() as error:
+                queue = self.queue(storage)
+                self._run(queue, watch, deadline, stop)
+        except BaseException as error:
+            if queue is not None:
+                with quiet_optuna(), suppress(Exception):
+                    queue.release()
+            if not isinstance(error, storage_errors()):
+                raise
             reason = " ".join(str(error.__cause__ or error).split())
             raise ExperimentError(f"the storage of the study is lost, and the same command goes on: {reason}") from None
 
@@ -212,10 +219,6 @@ class Search:
         except UpdateFinishedTrialError:
             # another worker took it back: its result is not wanted any more
             return
-        except BaseException:
-            with suppress(Exception):
-                queue.interrupt(trial)
-            raise
 
     def _evaluate(self, trial: optuna.Trial, watch: Watcher) -> tuple[list[float] | None, TrialState, Exception | None]:
         """Return how a trial ends; raise only what is no error of the trial itself."""

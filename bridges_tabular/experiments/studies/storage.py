@@ -11,10 +11,15 @@ from typing import Any, BinaryIO
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 
 from bridges_tabular.experiments.config import ExperimentError
 from bridges_tabular.experiments.folders import check_writable
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows, where several workers need a database
+    fcntl = None  # type: ignore[assignment]
 
 JOURNAL_FILE = "study.log"
 _SQLITE_PATIENCE = 60.0
@@ -76,30 +81,35 @@ def hide_password(url: str) -> str:
     if "://" not in url:
         return url
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        parsed = sqlalchemy.make_url(url)
+        secrets = {key: "***" for key in parsed.query if "pass" in key.lower()}
+        return parsed.update_query_dict(secrets).render_as_string(hide_password=True)
     except (ValueError, sqlalchemy.exc.ArgumentError):
         return url.partition("://")[0] + "://..."
 
 
 class _Journal(JournalFileBackend):
-    """A journal file that survives a half-written line: a kill or a full disk leaves one, and Optuna cannot read on."""
+    """A journal file that a kill or a full disk cannot spoil.
+
+    Either may leave half a line, after which Optuna's own cannot read on, and a lock that it takes half a minute to
+    break. This one cuts half a line off, and locks the file itself: the kernel frees what a process held.
+    """
 
     def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
         self._path = path
-        self._own_lock = JournalFileSymlinkLock(str(path))
-        super().__init__(str(path), lock_obj=self._own_lock)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._own_lock.acquire()
-        try:
-            with self._path.open("r+b") as file:
-                _cut_unfinished_line(file)
-                file.write(lines.encode())
-                file.flush()
+        with self._path.open("a+b") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            _cut_unfinished_line(file)
+            file.write(lines.encode())
+            file.flush()
+            # a power cut may take reports of a running trial, but no state of a trial
+            if any("state" in log for log in logs):
                 os.fsync(file.fileno())
-        finally:
-            self._own_lock.release()
 
 
 def _cut_unfinished_line(file: BinaryIO) -> None:

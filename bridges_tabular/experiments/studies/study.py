@@ -28,7 +28,7 @@ from bridges_tabular.experiments.studies.workers import run_workers
 BEST_FILE = "best.yaml"
 TRIALS_FILE = "trials.csv"
 STUDY_FILE = "study.html"
-_OUTPUTS = (CONFIG_FILE, BEST_FILE, TRIALS_FILE, STUDY_FILE, RESULTS_FILE, JOURNAL_FILE, f"{JOURNAL_FILE}.lock")
+_OUTPUTS = (CONFIG_FILE, BEST_FILE, TRIALS_FILE, STUDY_FILE, RESULTS_FILE, JOURNAL_FILE)
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,12 @@ class DistributionCalibrator:
     --------
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> x = rng.uniform(size=500)
-    >>> y = 3 * x + rng.normal(size=500) * (0.1 + x)
+    >>> x = rng.uniform(size=2_000)
+    >>> y = 3 * x + rng.normal(size=2_000) * (0.1 + x)
     >>> calibrator = DistributionCalibrator().fit(None, None, 3 * x, y)
-    >>> calibrator.predict(None, [0.3, 2.7]).std.round(1)
-    array([0.3, 1. ])
+    >>> calibrator.predict(None, [0.3, 2.7]).interval(0.8).round(1)
+    array([[0. , 0.6],
+           [1.4, 4. ]])
     """
 
     def __init__(self, method: Calibration = "pooled") -> None:

@@ -1,0 +1,22 @@
+"""The examples of the docstrings print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import bridges_tabular.core
+
+MODULES = [f"bridges_tabular.core.{module.name}" for module in pkgutil.iter_modules(bridges_tabular.core.__path__)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder()
+    found = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(found) >= 2

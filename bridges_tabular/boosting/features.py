@@ -66,14 +66,26 @@ class FeatureMatrices:
         return xgb.DMatrix(values, **self._description(native, with_location), **meta)
 
     def for_training(self, values: Values, native: bool, *, with_location: bool = False, **meta: Any) -> xgb.DMatrix:
-        """Like :meth:`plain`, in the form that the tree method trains on.
+        """Like :meth:`plain`, in the form that the tree method trains on; :meth:`name` its booster.
 
         With ``ref``, the matrix of other rows of the same columns, their quantiles are used again.
         """
+        description = self._description(native, with_location) | {"feature_names": None}
+        if "c" not in description["feature_types"]:
+            description["feature_types"] = None
         if not self._histograms:
             meta.pop("ref", None)
-            return self.plain(values, native, with_location=with_location, **meta)
-        return xgb.QuantileDMatrix(values, **self._description(native, with_location), **self._limit, **meta)
+            return xgb.DMatrix(values, **description, **meta)
+        return xgb.QuantileDMatrix(values, **description, **self._limit, **meta)
+
+    def name(self, booster: xgb.Booster, native: bool, *, with_location: bool = False) -> xgb.Booster:
+        """Tell a booster the names and kinds of its features.
+
+        XGBoost asks the matrices for them in every round, which takes longer than small trees.
+        """
+        description = self._description(native, with_location)
+        booster.feature_names, booster.feature_types = description["feature_names"], description["feature_types"]
+        return booster
 
     def _description(self, native: bool, with_location: bool) -> dict[str, Any]:
         types = ["c" if native and category else "q" for category in self._is_category]

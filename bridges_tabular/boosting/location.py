@@ -141,13 +141,15 @@ def fit_location(
 
     def fit_fold(fold: int) -> xgb.Booster:
         inside = folds != fold
-        booster = boost(fold_params, matrix(training.take(inside), ref=whole), None, rounds).booster
+        booster = features.name(
+            boost(fold_params, matrix(training.take(inside), ref=whole), None, rounds).booster, True
+        )
         out_of_fold[~inside] = booster.predict(features.plain(training.values[~inside], True))
         return booster
 
     with ThreadPoolExecutor(workers) as pool:
         fold_models = list(pool.map(fit_fold, range(int(folds.max()) + 1)))
-    location = CrossFittedLocation([main.booster, *fold_models], mean, scale, features)
+    location = CrossFittedLocation([features.name(main.booster, True), *fold_models], mean, scale, features)
     return location, out_of_fold * scale + mean, main.log
 
 

@@ -191,7 +191,8 @@ class Stages:
         if trained.log:
             evals_result["validation_0"] = trained.log
         outcome = trained.best_iteration, trained.best_score, evals_result
-        return BoostedBridge(features, location, target, trained.booster, *outcome)
+        booster = features.name(trained.booster, native, with_location=location is not None)
+        return BoostedBridge(features, location, target, booster, *outcome)
 
     def _fit_location(
         self, features: FeatureMatrices, training: Sample, validation: Sample | None, random: np.random.RandomState

@@ -100,7 +100,11 @@ def test_a_grid_has_an_end() -> None:
 @pytest.mark.parametrize(
     ("name", "entry", "message"),
     [
-        ("smoothing_", {"type": "float", "low": 1, "high": 2}, "has no parameter 'smoothing_', did you mean 'smoothing'"),
+        (
+            "smoothing_",
+            {"type": "float", "low": 1, "high": 2},
+            "has no parameter 'smoothing_', did you mean 'smoothing'",
+        ),
         ("n_bins.x", {"type": "int", "low": 1, "high": 2}, "'n_bins' holds no parameters of its own"),
         ("backbone_params", {"type": "int", "low": 1, "high": 2}, "name a parameter in it"),
         ("backbone_params.layer", {"type": "categorical", "choices": ["8"]}, "'layer'.* did you mean 'layers'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,11 @@ class Objective:
     parts : list of Part
     seed : int
         Of every fit: trials differ in their parameters alone.
+
+    Attributes
+    ----------
+    report_seconds : float
+        Spent so far on asking the storage whether to prune, inside the fits.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Objective:
         self._model, self._block, self._seed = model, block, seed
         self._space, self._parts = space, parts
         self._metrics = study.metrics
+        self.report_seconds = 0.0
         self._pruner = pruner_name(study)
 
     def __call__(self, trial: optuna.Trial, watch: Listener, values: dict[str, Any]) -> list[float]:
@@ -145,7 +152,7 @@ class Objective:
             results.append(self._score(model, part.scored))
             if len(self._parts) > 1 and self._pruner != "none":
                 means = results[-1] if self._pruner == "wilcoxon" else np.mean(results, axis=0)
-                _report(trial, float(means[0]), fold)
+                self._report(trial, float(means[0]), fold)
         return [float(mean) for mean in np.mean(results, axis=0)]
 
     def _listener(self, trial: optuna.Trial, watch: Listener, fold: int) -> Listener:
@@ -156,7 +163,7 @@ class Objective:
             watch(fold * total + done, n_folds * total, score)
             every = max(1, math.ceil(total / _MAX_REPORTS))
             if prunes and score is not None and done % every == 0:
-                _report(trial, score, done)
+                self._report(trial, score, done)
 
         return listener
 
@@ -176,13 +183,15 @@ class Objective:
             values.append(value)
         return values
 
-
-def _report(trial: optuna.Trial, value: float, step: int) -> None:
-    try:
-        trial.report(value, step)
-        prune = trial.should_prune()
-    except storage_errors() as error:
-        # not an error of the fit around us
-        raise StorageLost(" ".join(str(error).split())) from error
-    if prune:
-        raise optuna.TrialPruned
+    def _report(self, trial: optuna.Trial, value: float, step: int) -> None:
+        started = time.perf_counter()
+        try:
+            trial.report(value, step)
+            prune = trial.should_prune()
+        except storage_errors() as error:
+            # not an error of the fit around us
+            raise StorageLost(" ".join(str(error).split())) from error
+        finally:
+            self.report_seconds += time.perf_counter() - started
+        if prune:
+            raise optuna.TrialPruned

@@ -233,7 +233,8 @@ class Search:
         except Exception as error:
             # a sampler may find out in the middle that it does not suit the study
             return None, TrialState.FAIL, error
-        started = time.perf_counter()
+        # the storage's part is no part of the fit
+        started = time.perf_counter() - self.objective.report_seconds
         try:
             return self.objective(trial, step, parameters), TrialState.COMPLETE, None
         except optuna.TrialPruned:
@@ -243,7 +244,8 @@ class Search:
         except Exception as error:
             return None, TrialState.FAIL, error
         finally:
-            trial.set_user_attr("fit_seconds", time.perf_counter() - started)
+            seconds = time.perf_counter() - self.objective.report_seconds
+            trial.set_user_attr("fit_seconds", seconds - started)
 
     def parameters(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Return the parameters of a trial by name; of the default trial, those that the default sets to a value."""

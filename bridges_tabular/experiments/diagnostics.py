@@ -130,5 +130,8 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
 
 
 def _codec(model: Any) -> Any:
+    if getattr(model, "scheme", None) == "softmax_least_squares":
+        # it has bins to decode from, and no code that anything was trained towards
+        return None
     codecs = getattr(getattr(model, "model_", None), "codecs", None)
     return codecs[0] if codecs else getattr(getattr(getattr(model, "_model", None), "target", None), "codec", None)

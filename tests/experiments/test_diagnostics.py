@@ -103,5 +103,6 @@ def test_points_have_no_encoder(frame: pd.DataFrame) -> None:
     for model in (
         XGBBridgeRegressor("least_squares", n_estimators=3),
         TabularBridgeRegressor(scheme="least_squares", max_epochs=1),
+        TabularBridgeRegressor(scheme="softmax_least_squares", max_epochs=1),
     ):
         assert describe_encoder(model.fit(frame[["size", "kind"]], y), frame[["size", "kind"]], y) is None

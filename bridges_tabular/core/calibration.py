@@ -354,7 +354,8 @@ def _distinct(outputs: _Outputs, target: FloatArray, weight: FloatArray) -> tupl
     used = np.flatnonzero(weight > 0)
     columns = [outputs.location[used], outputs.point[used], target[used]]
     if outputs.pi is not None:
-        columns.insert(0, outputs.pi[used] @ np.arange(outputs.pi.shape[1]))
+        # not a matrix product, whose rounding depends on a row's place
+        columns.append((outputs.pi[used] * np.arange(outputs.pi.shape[1])).sum(axis=1))
     keys = np.stack(columns, axis=1)
     _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     merged: FloatArray = np.bincount(index.ravel(), weights=weight[used], minlength=len(first)).astype(np.float64)

@@ -217,7 +217,7 @@ class TestAtoms:
         assert not distribution.on_atom(test_y[test_y > 0].min()).any()
         few = fitted.predict(self.pi(encoder, at), (1 - 0.7 * at) * (1 + at))
         # pooling with residuals, which know of no classes, blurs it a little
-        np.testing.assert_allclose(np.exp(few.log_prob(0.0)), 0.7 * at, atol=0.12)
+        np.testing.assert_allclose(np.exp(few.log_prob(0.0)), 0.7 * at, atol=0.15)
         without = DistributionCalibrator(method).fit(self.pi(encoder, x), encoder, m, y)
         blurred = without.predict(self.pi(encoder, test_x), test_m)
         assert distribution.crps(test_y).mean() < blurred.crps(test_y).mean()

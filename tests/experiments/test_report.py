@@ -228,6 +228,17 @@ def test_differences_are_tested_over_seeds(content: dict[str, Any], tmp_path: Pa
     assert drawn["error_x"]["array"] == pytest.approx([stats.t.ppf(0.975, 2) * error], rel=1e-3)
 
 
+def test_a_perfect_model_has_a_report(frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path) -> None:
+    # two values that a stump tells apart: errors of next to nothing, which a logarithm would not take
+    frame.assign(price=(frame["kind"] == "fancy") * 1.0).to_csv(content["table"]["source"], index=False)
+    content["models"]["points"]["learning_rate"] = 1.0
+    comparison = compare(content, quiet=True)
+    comparison.curves.loc[comparison.curves["model"] == "points", "score"] = 0.0
+    comparison.save(tmp_path / "run")
+    curves = figures_of(read(tmp_path / "run"), "Learning curves, Boosted trees, RMSE").popitem()[1]
+    assert "type" not in curves["layout"]["yaxis"]
+
+
 def test_several_tables_are_summed_up(several: Path) -> None:
     page = read(several)
     results = pd.read_csv(several / "results.csv")

@@ -18,7 +18,7 @@ from bridges_tabular.experiments.reporting.figures import (
     axis,
     digits,
     line,
-    log_ticks,
+    log_axis,
     of_model,
     short_text,
 )
@@ -202,9 +202,7 @@ def ratio_figure(ranking: Ranking, heading: str, baseline: str, look: Mapping[st
     return {
         "data": traces,
         "layout": {
-            "xaxis": axis(
-                f"{heading} / that of {baseline} (log scale)", type="log", **log_ticks(ranking.ratios, margin=1.08)
-            ),
+            "xaxis": log_axis(f"{heading} / that of {baseline}", ranking.ratios, margin=1.08),
             "yaxis": _rows(tables),
         },
         "height": 110 + 26 * len(tables),

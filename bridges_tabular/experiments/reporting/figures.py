@@ -87,20 +87,27 @@ def digits(values: Any) -> list[float | None]:
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
 
 
-def log_ticks(values: Any, margin: float = 1.25) -> Figure:
-    """Return range and ticks of a logarithmic axis: plotly's own ticks are many, or none, where the range is short."""
+def log_axis(title: str, values: Any, margin: float = 1.25) -> Figure:
+    """Return a logarithmic axis over the values; a linear one where a value is not positive.
+
+    Its ticks are at round numbers: plotly's own are many, or none, where the range is short.
+    """
     low, high = float(np.min(values)) / margin, float(np.max(values)) * margin
+    if not low > 0:
+        return axis(title)
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) >= 4:
             break
-    return {
-        "range": np.log10([low, high]).round(4).tolist(),
-        "tickvals": digits(ticks),
-        "ticktext": [f"{tick:,.10g}" for tick in ticks],
-    }
+    return axis(
+        f"{title} (log scale)",
+        type="log",
+        range=np.log10([low, high]).round(4).tolist(),
+        tickvals=digits(ticks),
+        ticktext=[f"{tick:,.10g}" for tick in ticks],
+    )
 
 
 def by_model(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -167,7 +174,7 @@ def time_figure(results: pd.DataFrame, score: str, heading: str, look: Mapping[s
                 **of_model(name, look[name]),
             }
         )
-    time = axis("seconds to train (log scale)", type="log", **log_ticks(results["fit_seconds"]))
+    time = log_axis("seconds to train", results["fit_seconds"])
     return {"data": traces, "layout": {"xaxis": time, "yaxis": axis(heading, nticks=6)}}
 
 
@@ -199,10 +206,9 @@ def curve_figure(curves: pd.DataFrame, step: str, score: str, look: Mapping[str,
         )
     # the first steps of boosting are far off, and would leave no room for what follows
     late = curves[curves["step"] > 1]
-    ticks = log_ticks((late if len(late) else curves)["score"], margin=1.05)
     layout = {
         "xaxis": axis(step, rangemode="tozero", nticks=6),
-        "yaxis": axis(f"validation {score} (log scale)", type="log", **ticks),
+        "yaxis": log_axis(f"validation {score}", (late if len(late) else curves)["score"], margin=1.05),
     }
     return {"data": traces, "layout": layout}
 

@@ -32,10 +32,12 @@ from bridges_tabular.core import scores
 Array = NDArray[np.float64]
 Forecast = tuple[Array, BinnedDistribution | None]
 
-TABLES = (
-    ["concrete", "abalone", "power", "california", "kin8nm", "bike_hour"]
-    + ["cpu_act", "elevators", "protein", "diamonds", "energy", "pol"]
-)  # fmt: skip
+# fmt: off
+TABLES = [
+    "concrete", "abalone", "power", "california", "kin8nm", "bike_hour",
+    "cpu_act", "elevators", "protein", "diamonds", "energy", "pol",
+]
+# fmt: on
 SOFTPROB_TABLES = ("concrete", "kin8nm", "california")
 LEVELS = np.arange(1, 20) / 20
 MAX_ROWS = 10_000

@@ -44,6 +44,7 @@ _RESIDUAL_DEFAULTS = {"smoothing": 0.75, "max_depth": 4, "reg_lambda": 5.0}
 _DEFAULTS = {"smoothing": 1.5, "max_depth": 6, "reg_lambda": 1.0}
 # Newton steps by the diagonal of a hessian come out short where logits are coupled
 _BINS_SPEED = 2
+_RESIDUAL_SPEED = 3
 
 # xgb_params must not say twice what the regressor says itself; the value is what to set instead
 _OWN_PARAMS = {
@@ -112,9 +113,10 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         serve for that too.
     n_estimators : int, default=500
         Most rounds of the location's first model; its fold models take half as many as that one kept, at twice the
-        rate. The trees over bins take at most half as many on a cross-fitted location, else as many.
+        rate. The trees over bins take at most a third on a cross-fitted location, else as many.
     learning_rate : float, default=0.1
-        Of the location's first model and of "least_squares"; twice that for fold models and over bins.
+        Of the location's first model and of "least_squares"; twice that for fold models and over bins, three times
+        for bins on a cross-fitted location.
     max_depth : int, optional
         0 is no limit. Default: 6; 4 over bins on a cross-fitted location.
     subsample : float, default=0.8
@@ -550,7 +552,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     def _stages(self, random: np.random.RandomState) -> Stages:
         seed = self.random_state if isinstance(self.random_state, Integral) else random.randint(2**31 - 1)
         on_residuals, over_bins = self._on_residuals(), self.scheme != "least_squares"
-        speed = _BINS_SPEED if over_bins else 1
+        speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if over_bins else 1
         metric = self.early_stopping_metric or ("crps" if on_residuals else "rmse")
         return Stages(
             location_params=self._booster_params(_DEFAULTS, self.learning_rate, seed) if on_residuals else None,

@@ -121,8 +121,8 @@ def test_progress_counts_the_rounds_of_both_stages(homes: Homes) -> None:
     with listen(lambda *step: heard.append(step)):
         XGBBridgeRegressor(**SMALL).fit(X, y)
     done, total, score = zip(*heard, strict=True)
-    assert set(total) == {45}
-    assert list(done) == list(range(1, 46))
+    assert set(total) == {40}
+    assert list(done) == list(range(1, 41))
     assert set(score[:30]) == {None}
     assert all(isinstance(value, float) for value in score[30:])
 

@@ -27,7 +27,7 @@ _POINT_METRICS: dict[str, Callable[..., float]] = {"rmse": scores.rmse, "mae": s
 _DISTRIBUTION_METRICS: dict[str, Callable[..., float]] = {"crps": scores.crps, "log_score": scores.log_score}
 METRICS = (*_POINT_METRICS, *_DISTRIBUTION_METRICS)
 # reports to the storage in one fit: each costs a write and a look at the other trials
-_MAX_REPORTS = 40
+_MAX_REPORTS = 20
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from bridges_tabular.experiments.config import ExperimentError
 from bridges_tabular.experiments.folders import check_writable
@@ -107,8 +108,8 @@ class _Journal(JournalFileBackend):
             _cut_unfinished_line(file)
             file.write(lines.encode())
             file.flush()
-            # a power cut may take reports of a running trial, but no state of a trial
-            if any("state" in log for log in logs):
+            # a power cut may take what is known of running trials, but no finished one
+            if any(TrialState(log["state"]).is_finished() for log in logs if "state" in log):
                 os.fsync(file.fileno())
 
 

@@ -60,8 +60,8 @@ the experiment file:
 
   engine    tabular (any parameter of TabularBridgeRegressor may follow)
             xgboost (any parameter of XGBBridgeRegressor may follow)
-  scheme    least_squares, hard, soft; with tabular also softmax_least_squares,
-            pretrained, end_to_end
+  scheme    end_to_end (default), pretrained, soft, hard: over bins; least_squares; with
+            tabular also softmax_least_squares
 """
 
 _COMPARE_EXAMPLES = """

@@ -23,6 +23,7 @@ SCHEMES = ("least_squares", "softmax_least_squares", "hard", "soft", "pretrained
 _NOT_BACKBONES = ("MDNConfig",)
 _LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
 _DEFAULT_KERNEL = "tilted"
+_STACK = "StackingModelConfig"
 _LEARNED = ("pretrained", "end_to_end")
 
 
@@ -33,6 +34,20 @@ def backbone_names() -> list[str]:
         for name in models.__all__
         if name.endswith("Config") and name not in _NOT_BACKBONES and issubclass(getattr(models, name), ModelConfig)
     )
+
+
+def _check_backbone(name: str, params: dict[str, Any]) -> None:
+    if name not in backbone_names():
+        raise ValueError(unknown("backbone", name, backbone_names()))
+    known = [item.name for item in fields(getattr(models, name)) if item.init]
+    for key in params:
+        if key not in known:
+            raise ValueError(unknown(f"backbone_config_params of {name}", key, known))
+
+
+def _member(backbone_config_class: str, **params: Any) -> ModelConfig:
+    """Configuration of one network of a stack."""
+    return getattr(models, backbone_config_class)(task="regression", **params)
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -61,7 +76,11 @@ class BridgeConfig(ModelConfig):
         metadata={"help": "Name of the backbone's configuration class in pytorch_tabular.models."},
     )
     backbone_config_params: dict[str, Any] = field(
-        default_factory=dict, metadata={"help": "Parameters of the backbone's configuration class."}
+        default_factory=dict,
+        metadata={
+            "help": "Parameters of the backbone's configuration class. Those of StackingModelConfig are model_configs, "
+            "a list whose members hold a backbone_config_class and its parameters."
+        },
     )
     scheme: str = field(
         default="end_to_end",
@@ -151,13 +170,22 @@ class BridgeConfig(ModelConfig):
         found: type[TargetEncoder] = import_class(self.encoder, TargetEncoder, "encoder", [])
         return found
 
+    def backbone_config(self) -> ModelConfig:
+        """The configuration of the backbone."""
+        params = {"head_config": self.linear_head_config, **self.backbone_config_params}
+        if self.backbone_config_class == _STACK:
+            params["model_configs"] = [_member(**member) for member in params.get("model_configs", [])]
+        return getattr(models, self.backbone_config_class)(task="regression", **params)
+
     def _check_keys(self) -> None:
-        if self.backbone_config_class not in backbone_names():
-            raise ValueError(unknown("backbone", self.backbone_config_class, backbone_names()))
-        known = [item.name for item in fields(getattr(models, self.backbone_config_class)) if item.init]
-        for key in self.backbone_config_params:
-            if key not in known:
-                raise ValueError(unknown(f"backbone_config_params of {self.backbone_config_class}", key, known))
+        _check_backbone(self.backbone_config_class, self.backbone_config_params)
+        if self.backbone_config_class == _STACK:
+            members = self.backbone_config_params.get("model_configs", [])
+            if not members:
+                raise ValueError(f"{_STACK} needs model_configs, a list with the backbone_config_class of each member")
+            for member in members:
+                params = {key: value for key, value in member.items() if key != "backbone_config_class"}
+                _check_backbone(member.get("backbone_config_class", ""), params)
         own = [name for name in inspect.signature(head_class(self.head_kind)).parameters if name != "n_bins"]
         for key in self.head_params:
             if key not in own:

@@ -9,7 +9,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_tabular import models
 from pytorch_tabular.models.base_model import BaseModel, _create_optimizer
 from pytorch_tabular.models.common.heads.blocks import LinearHead
 from pytorch_tabular.utils import getattr_nested
@@ -70,9 +69,7 @@ class BridgeModel(BaseModel):
         self.is_mixed = bool(heads) and _fold_into_last_layer(self.inner.head, heads)
 
     def _build_inner(self, bridge: BridgeConfig, own: dict[str, Any], raw_dim: int) -> BaseModel:
-        backbone_class = getattr(models, bridge.backbone_config_class)
-        params = {"head_config": bridge.linear_head_config, **bridge.backbone_config_params}
-        backbone = OmegaConf.structured(backbone_class(task="regression", **params))
+        backbone = OmegaConf.structured(bridge.backbone_config())
         # the backbone's own settings win, but it also reads some of the trainer's and of the data's
         config = OmegaConf.create(own | plain(backbone) | {"target_range": None})
         inferred = deepcopy(self.kwargs["inferred_config"])

@@ -42,8 +42,11 @@ def save(regressor: TabularBridgeRegressor, directory: str | Path) -> None:
     }
     with new_artifact(directory) as folder:
         write_state(folder, regressor, state)
-        save_file(regressor.model_.state_dict(), folder / _WEIGHTS_FILE)
-        write_arrays(folder, regressor.forecasts_.arrays())
+        # some backbones share a tensor between modules, or keep one transposed: each is written on its own
+        weights = {name: tensor.contiguous().clone() for name, tensor in regressor.model_.state_dict().items()}
+        save_file(weights, folder / _WEIGHTS_FILE)
+        use = {f"use.{index}": array for index, array in enumerate(regressor.class_use_)}
+        write_arrays(folder, regressor.forecasts_.arrays() | use)
 
 
 def load(kind: type[_Regressor], directory: str | Path) -> _Regressor:
@@ -67,5 +70,7 @@ def load(kind: type[_Regressor], directory: str | Path) -> _Regressor:
     model.load_state_dict(load_file(weights))
     regressor.model_ = model.eval()
     regressor.n_outputs_ = model.hparams.output_dim
-    regressor.forecasts_ = TargetForecasts.from_arrays(model, regressor.calibration, read_arrays(directory))
+    arrays = read_arrays(directory)
+    regressor.forecasts_ = TargetForecasts.from_arrays(model, regressor.calibration, arrays)
+    regressor.class_use_ = [arrays[f"use.{index}"] for index in range(len(model.codecs))]
     return regressor

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
@@ -19,7 +20,7 @@ from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorM
 from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS
-from bridges_tabular.tabular import defaults, persistence
+from bridges_tabular.tabular import defaults, learned, persistence
 from bridges_tabular.tabular.config import SCHEMES
 from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config, quiet
 from bridges_tabular.tabular.datamodule import TensorTable, TrainingRows
@@ -35,6 +36,10 @@ _DISTRIBUTION_ROWS = 8192
 
 def _has_distribution(self: TabularBridgeRegressor) -> bool:
     return self.calibration != "none" or self.scheme not in ("least_squares", "softmax_least_squares")
+
+
+def _has_encoder(self: TabularBridgeRegressor) -> bool:
+    return self.scheme not in ("least_squares", "softmax_least_squares")
 
 
 class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
@@ -120,6 +125,8 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     feature_names_in_ : array of shape (n_features_in_,)
     n_outputs_ : int
         Number of targets.
+    class_use_ : list of arrays of shape (k,)
+        Mean code of the training targets, of every target.
 
     Notes
     -----
@@ -283,6 +290,10 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             self.model_ = model
             outputs = [None if part is None else (part, *self._outputs(part.X)) for part in parts.held_out]
             self.forecasts_ = TargetForecasts.fit(model, self.calibration, parts.train, *outputs)
+            self.class_use_ = [
+                learned.class_use(codec, parts.train.columns[:, index], parts.train.weight)
+                for index, codec in enumerate(model.codecs)
+            ]
             if self.refit and parts.everything is not None:
                 torch.manual_seed(seed)
                 # the bins stay those of the training rows: what was calibrated holds for them
@@ -339,6 +350,42 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         array of shape (n, 2), or (n, 2, targets), lower and upper ends in the units of the target
         """
         return self._of_distributions(X, lambda part, distribution: part.interval(distribution, coverage, conformal))
+
+    @available_if(_has_encoder)  # type: ignore[untyped-decorator]
+    def encoder_frame(self, target: int = 0) -> pd.DataFrame:
+        """What was learned about the classes of a target.
+
+        Parameters
+        ----------
+        target : int, default=0
+            Which one, where there are several.
+
+        Returns
+        -------
+        DataFrame with a row for every class: ``center``, ``low`` and ``high`` of its bin, the decoder's ``value``,
+        the mean and the deviation of y under its code (``code_mean``, ``code_width``), its ``use`` (the mean code of
+        the training targets) and the ``entropy`` of the code of its centre, in nats; all else in units of the target
+        """
+        check_is_fitted(self)
+        return learned.encoder_frame(self.model_.codecs[target], self.class_use_[target])
+
+    @available_if(_has_encoder)  # type: ignore[untyped-decorator]
+    def plot_encoder(self, target: int = 0, ax: Any = None) -> Any:
+        """Draw the code psi(y) over y, a curve for each class, and the decoder's values.
+
+        Parameters
+        ----------
+        target : int, default=0
+            Which one, where there are several.
+        ax : matplotlib axes, optional
+            Where to draw; new axes by default.
+
+        Returns
+        -------
+        matplotlib axes
+        """
+        check_is_fitted(self)
+        return learned.plot_encoder(self.model_.codecs[target], self.class_use_[target], ax)
 
     def save(self, directory: str | Path) -> None:
         """Save to a folder of JSON and safetensors, which replaces a model that was saved there.

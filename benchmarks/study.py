@@ -206,7 +206,7 @@ def stock_objective(data: Path, epochs: int, batch: int, rows: int | None) -> An
     validation, train = np.split(frame, [len(frame) // 5])[0], frame[2 * (len(frame) // 5) :]
     numbers = [name for name in frame.columns if name not in (target, "ocean_proximity")]
 
-    class Prune(pl.Callback):  # type: ignore[misc]
+    class Prune(pl.Callback):
         def __init__(self, trial: optuna.Trial) -> None:
             self.trial = trial
 
@@ -284,7 +284,7 @@ def worth(data: Path, tables: list[str], engines: list[str], seeds: list[int], t
 def worth_table(results: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds, and the tuned bridge relative to tuned least squares."""
     scores = results.pivot_table(index=["table", "engine"], columns="model", values=["rmse", "crps"])
-    scores.columns = [f"{model} {score}" for score, model in scores.columns]
+    scores.columns = scores.columns.map(lambda key: f"{key[1]} {key[0]}")
     for score in ("rmse", "crps"):
         scores[f"{score} ratio"] = scores[f"bridge_tuned {score}"] / scores[f"least_squares_tuned {score}"]
     scores["seeds"] = results.groupby(["table", "engine"])["seed"].nunique()

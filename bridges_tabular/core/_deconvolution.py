@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from bridges_tabular.core._cells import FloatArray, midpoints
 from bridges_tabular.core.encoders import HardEncoder, TargetEncoder
 
-# Fine cells in all, shared out over the classes: 6 to each of 32.
-_FINE_CELLS = 192
+# Fine cells in all, shared out over the classes: 4 to each of 32.
+_FINE_CELLS = 128
 
 
 class Deconvolution:
@@ -48,13 +48,14 @@ class Deconvolution:
         self._codes = codes(encoder, midpoints(self.edges)).astype(np.float32) if self.blurs else None
         self._variance_at, self._variance = self._code_variance()
 
-    def sharpen(self, pi: FloatArray, iterations: int) -> FloatArray:
-        """Masses (n, c) of the fine cells after so many iterations from pi (n, k); 0 leaves the histogram.
+    def sharpen(self, pi: FloatArray, iterations: int, start: FloatArray | None = None) -> FloatArray:
+        """Masses (n, c) of the fine cells after so many iterations from a start (n, c); by default, the histogram.
 
-        Richardson (1972) and Lucy (1974): theta_i is multiplied by sum_j psi_j(g_i) pi_j / (theta psi)_j, which
-        keeps the total mass and never lowers the likelihood of pi.
+        Richardson (1972) and Lucy (1974): theta_i is multiplied by sum_j psi_j(g_i) pi_j / (theta psi)_j for pi
+        (n, k), which keeps the total mass and never lowers the likelihood of pi.
         """
-        start = np.repeat(pi / self._parts, self._parts, axis=1)
+        if start is None:
+            start = np.repeat(pi / self._parts, self._parts, axis=1)
         if self._codes is None or iterations == 0:
             return start
         theta, target = start.astype(np.float32), pi.astype(np.float32)

@@ -143,8 +143,8 @@ the study block, with its defaults:
       placement: {type: categorical, choices: [quantile, uniform, kmeans]}
       backbone_params.layers: {type: categorical, choices: [128-64, 256-256]}
 
-The validation rows also stop each fit early and calibrate its distribution. With crps or log_score
-and folds: 1, one half of them does that, and the other is scored.
+The validation rows also stop each fit early and calibrate its distribution, so that scores on them
+come out too good, though alike for all trials. With folds, trials are scored on rows no fit has seen.
 """
 
 _TUNE_EXAMPLES = """

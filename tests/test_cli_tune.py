@@ -128,7 +128,7 @@ def test_a_network_is_tuned_over_its_bundled_space(folder: Path) -> None:
 
 
 def test_kill_9_and_a_full_disk_lose_only_what_runs(folder: Path) -> None:
-    slow = ["tune", "my.yaml", "models.bins.n_estimators=600", "models.bins.early_stopping_rounds=null", "--out", "out"]
+    slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null", "--out", "out"]
     process = command(*slow)
     wait_for(folder / "out" / "study.log", finished=1)
     process.kill()
@@ -156,7 +156,7 @@ def test_kill_9_and_a_full_disk_lose_only_what_runs(folder: Path) -> None:
 
 
 def test_a_killed_worker_is_replaced_by_the_others(folder: Path) -> None:
-    arguments = ["tune", "my.yaml", "models.bins.n_estimators=400", "models.bins.early_stopping_rounds=null"]
+    arguments = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null"]
     process = command(*arguments, "study.workers=2", "study.trials=8", "study.pruner={name: none}", "--out", "out")
     wait_for(folder / "out" / "study.log", finished=2)
     lines = [json.loads(line) for line in (folder / "out" / "study.log").read_text("utf-8").splitlines()]
@@ -171,7 +171,7 @@ def test_a_killed_worker_is_replaced_by_the_others(folder: Path) -> None:
 
 
 def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
-    slow = ["tune", "my.yaml", "models.bins.n_estimators=600", "models.bins.early_stopping_rounds=null", "--out", "out"]
+    slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null", "--out", "out"]
     for workers in ("1", "2"):
         process = command(*slow, f"study.workers={workers}", start_new_session=True)
         wait_for(folder / "out" / "study.log", finished=1)

@@ -15,9 +15,12 @@ from bridges_tabular.experiments.studies.space import Space, read_space
 from bridges_tabular.tabular.config import SCHEMES, backbone_names
 
 XGB_SCHEMES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
+STACK = "StackingModelConfig"
+MEMBERS = [{"backbone_config_class": "CategoryEmbeddingModelConfig"}, {"backbone_config_class": "GANDALFConfig"}]
 COMBINATIONS = [
     *(("tabular", {"scheme": scheme}) for scheme in SCHEMES),
-    *(("tabular", {"scheme": "soft", "backbone": backbone}) for backbone in backbone_names()),
+    *(("tabular", {"scheme": "soft", "backbone": backbone}) for backbone in backbone_names() if backbone != STACK),
+    ("tabular", {"scheme": "soft", "backbone": STACK, "backbone_params": {"model_configs": MEMBERS}}),
     *(
         ("xgboost", {"scheme": scheme, "location": location})
         for scheme in XGB_SCHEMES

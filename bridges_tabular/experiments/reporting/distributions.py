@@ -63,11 +63,15 @@ def encoder_figure(encoder: dict[str, Any], target: str) -> Figure:
     """psi_j(y) over y, a curve for each class."""
     y, psi = np.array(encoder["y"]), np.array(encoder["psi"])
     k = psi.shape[1]
-    traces = [
-        line(y, psi[:, j], _shade(j / max(k - 1, 1)), width=1.3)
-        | {"hovertemplate": f"class {j + 1} of {k}<br>{{%{{x}}: %{{y}}<extra></extra>".replace("{%", "%")}
-        for j in range(0, k, -(-k // _MAX_CURVES))
-    ]
+    traces = []
+    for j in range(0, k, -(-k // _MAX_CURVES)):
+        # a class is used in one place: the rest of its curve would fill the page with zeros
+        used = np.flatnonzero(psi[:, j] > 1e-3)
+        if used.size:
+            part = slice(max(used[0] - 1, 0), used[-1] + 2)
+            hover = f"class {j + 1} of {k}<br>%{{x}}: %{{y}}<extra></extra>"
+            shade = _shade(j / max(k - 1, 1))
+            traces.append(line(y[part], psi[part, j], shade, width=1.3) | {"hovertemplate": hover})
     return {
         "data": traces,
         "layout": {

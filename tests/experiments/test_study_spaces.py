@@ -84,6 +84,8 @@ def test_a_file_adds_replaces_and_takes_out() -> None:
     assert found["n_bins"]["high"] == 300
     assert found["backbone_params.layers"]["choices"][0] == "8"
     assert space.defaults["backbone_params.activation"] == "ReLU"
+    replaced = {"smoothing": {"type": "float", "low": 0.5, "high": 2}}
+    assert space_of("xgboost", {"scheme": "soft"}, space=replaced).defaults["smoothing"] == 0.75
     alone = space_of("tabular", params, space={"n_bins": {"type": "int", "low": 8, "high": 16}}, bundled_space=False)
     assert [parameter.name for parameter in alone.parameters] == ["n_bins"]
 

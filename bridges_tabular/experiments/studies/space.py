@@ -139,7 +139,7 @@ def read_space(model: str, block: ModelBlock, study: StudyBlock, seed: int) -> S
         else:
             # what null means does not change with the values to search
             known = {key: value for key, value in (entries.get(name) or {}).items() if key == "default"}
-            entries[name] = known | entry if isinstance(entry, Mapping) else entry
+            entries[name] = {**known, **entry} if isinstance(entry, Mapping) else entry
     if not entries:
         raise ExperimentError("study.space: holds no parameter to search")
     parameters, defaults = [], {}

@@ -285,32 +285,36 @@ PEERS = ["ngboost", "xgboost_distribution", "ordboost", "quantile_forest"]
 
 
 def report(path: Path) -> None:
-    """Print all ratios and the targets; a table's score is the mean over its seeds."""
+    """Print all ratios and the targets: geometric means over the seeds that both models have, then over tables."""
     results = pd.read_csv(path)
     shared = results.groupby(["table", "seed"])["model"].agg(set)
-    means = results.groupby(["model", "table"]).mean(numeric_only=True)
+    runs = results.set_index(["model", "table", "seed"])
     order = list(results["table"].unique())
 
     def column(score: str, model: str) -> pd.Series[float]:
-        if model not in means.index.get_level_values(0):
-            return pd.Series(np.nan, index=order)
-        values: pd.Series[float] = means.xs(model)[score].reindex(order)
+        if model not in runs.index.get_level_values(0):
+            return pd.Series(np.nan, index=pd.MultiIndex.from_product([order, [0]]))
+        values: pd.Series[float] = runs.loc[model][score]
         return values
 
-    def ratio(score: str, model: str, other: str) -> pd.Series[float]:
-        return column(score, model) / column(score, other)
+    def mean(values: pd.Series[float]) -> pd.Series[float]:
+        averages: pd.Series[float] = values.map(np.log).groupby(level=0).mean().map(np.exp).reindex(order)
+        return averages
 
-    best_peer = pd.concat([column("crps", peer) for peer in PEERS], axis=1).min(axis=1)
+    def ratio(score: str, model: str, other: str) -> pd.Series[float]:
+        return mean(column(score, model) / column(score, other))
+
+    best_peer = pd.concat([column("crps", peer) for peer in PEERS], axis=1).dropna().min(axis=1)
     ratios = pd.DataFrame(
         {
             "rmse/xgb": ratio("rmse", "bridge", "xgboost"),
             "rmse/sub": ratio("rmse", "bridge", "xgboost_subsample"),
             "crps/q19": ratio("crps", "bridge", "quantiles"),
             "crps/resid": ratio("crps", "bridge", "xgboost"),
-            "crps/peer": column("crps", "bridge") / best_peer,
+            "crps/peer": mean(column("crps", "bridge") / best_peer),
             **{f"crps/{peer[:8]}": ratio("crps", "bridge", peer) for peer in PEERS},
-            "cover": column("coverage_90", "bridge"),
-            "pit cover": column("pit_coverage_90", "bridge"),
+            "cover": mean(column("coverage_90", "bridge")),
+            "pit cover": mean(column("pit_coverage_90", "bridge")),
             "time/xgb": ratio("fit_seconds", "bridge", "xgboost"),
             "cpu/xgb": ratio("cpu_seconds", "bridge", "xgboost"),
             "time128/32": ratio("fit_seconds", "bridge_128", "bridge"),

@@ -30,7 +30,8 @@ def unmet_checks(_: Any) -> dict[str, str]:
 
 @pytest.mark.filterwarnings("ignore:n_bins=.* is more than the targets can fill:UserWarning")
 @parametrize_with_checks(
-    [XGBBridgeRegressor(scheme, n_bins=6, n_estimators=8, n_jobs=1) for scheme in SCHEMES],
+    # "pretrained" is "soft" with other codes, and slow to pretrain a hundred times
+    [XGBBridgeRegressor(scheme, n_bins=6, n_estimators=8, n_jobs=1) for scheme in SCHEMES if scheme != "pretrained"],
     expected_failed_checks=unmet_checks,
 )
 def test_scikit_learn_check(estimator: Any, check: Any) -> None:

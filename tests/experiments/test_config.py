@@ -23,7 +23,7 @@ def test_bundled_experiment_has_the_four_models() -> None:
         ("tabular", "least_squares"),
         ("tabular", "end_to_end"),
         ("xgboost", "least_squares"),
-        ("xgboost", "hard"),
+        ("xgboost", "end_to_end"),
     ]
     assert "diamonds" in bundled_experiments()
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from bridges_tabular._frames import TableEncoder, as_frame
 
 _ELAPSED = "elapsed"
+# rows whose numbers stay in the processor's cache while they are worked on
+_BLOCK_ROWS = 2048
 
 
 class FeatureTensors:
@@ -68,10 +70,18 @@ class FeatureTensors:
     def transform(self, X: Any) -> tuple[Tensor, Tensor]:
         """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64."""
         numeric, codes = self._encoder.transform(self._expand(as_frame(X)))
-        missing = np.isnan(numeric)
-        standard = (np.where(missing, self._median, numeric) - self._mean) / self._scale
-        continuous = np.concatenate([standard, missing[:, self._indicators]], axis=1).astype(np.float32)
-        return torch.from_numpy(continuous), torch.from_numpy(codes + 1)
+        n, p = numeric.shape
+        continuous = np.empty((n, p + len(self._indicators)), dtype=np.float32)
+        for start in range(0, n, _BLOCK_ROWS):
+            block = numeric[start : start + _BLOCK_ROWS]
+            missing = np.isnan(block)
+            np.copyto(block, self._median, where=missing)
+            block -= self._mean
+            block /= self._scale
+            continuous[start : start + _BLOCK_ROWS, :p] = block
+            continuous[start : start + _BLOCK_ROWS, p:] = missing[:, self._indicators]
+        codes += 1
+        return torch.from_numpy(continuous), torch.from_numpy(codes)
 
     @property
     def continuous_names(self) -> list[str]:

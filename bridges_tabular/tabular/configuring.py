@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.seed import isolate_rng
 from pytorch_tabular.config import DataConfig, InferredConfig, OptimizerConfig, TrainerConfig
 
 from bridges_tabular.tabular.config import BridgeConfig
@@ -91,6 +95,17 @@ def inferred_config(features: FeatureTensors, n_targets: int) -> DictConfig:
         )
     )
     return config
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed every generator that networks start from, and leave the user's as they were."""
+    with isolate_rng():
+        # GATE, GANDALF and NODE draw from Python's and NumPy's
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

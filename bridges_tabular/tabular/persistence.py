@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from bridges_tabular._artifacts import new_artifact, read_arrays, read_state, write_arrays, write_state
 from bridges_tabular.tabular.config import plain
-from bridges_tabular.tabular.configuring import quiet
+from bridges_tabular.tabular.configuring import quiet, seeded
 from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.forecasts import TargetForecasts
 from bridges_tabular.tabular.model import BridgeModel
@@ -63,7 +62,7 @@ def load(kind: type[_Regressor], directory: str | Path) -> _Regressor:
     weights = Path(directory) / _WEIGHTS_FILE
     if not weights.is_file():
         raise FileNotFoundError(f"{weights} does not exist: the saved model is incomplete")
-    with torch.random.fork_rng(), quiet():
+    with seeded(0), quiet():
         model = BridgeModel(
             OmegaConf.create(state["config"]), inferred_config=OmegaConf.create(state["inferred_config"])
         )

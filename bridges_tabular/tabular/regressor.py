@@ -22,7 +22,7 @@ from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS
 from bridges_tabular.tabular import defaults, learned, persistence
 from bridges_tabular.tabular.config import SCHEMES
-from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config, quiet
+from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config, quiet, seeded
 from bridges_tabular.tabular.datamodule import TensorTable, TrainingRows
 from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.forecasts import TargetForecasts, forecasts_of
@@ -283,8 +283,7 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             self.features_ = FeatureTensors().fit(parts.train.X)
         self._single = parts.train.y.ndim == 1
         self.n_outputs_ = parts.train.columns.shape[1]
-        with torch.random.fork_rng(), quiet():
-            torch.manual_seed(seed)
+        with seeded(seed), quiet():
             model = self._new_model(parts.train) if previous is None else previous
             self.best_epoch_ = self._train(model, parts.train, parts.validation, seed)
             self.model_ = model
@@ -294,8 +293,8 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
                 learned.class_use(codec, parts.train.columns[:, index], parts.train.weight)
                 for index, codec in enumerate(model.codecs)
             ]
-            if self.refit and parts.everything is not None:
-                torch.manual_seed(seed)
+        if self.refit and parts.everything is not None:
+            with seeded(seed), quiet():
                 # the bins stay those of the training rows: what was calibrated holds for them
                 self.model_ = self._new_model(parts.train)
                 self._train(self.model_, parts.everything, None, seed, self.best_epoch_ + 1)

@@ -1,6 +1,7 @@
 """TabularBridgeRegressor on a real table: every scheme, weights, seeds, validation rows, bad input."""
 
 import logging
+import random
 import warnings
 
 import numpy as np
@@ -72,12 +73,27 @@ def test_a_seed_fixes_everything_and_another_changes_it(table, scheme):
     np.testing.assert_array_equal(first.predict(X), first.predict(X))
 
 
-def test_the_global_random_state_is_left_alone(table):
+@pytest.mark.parametrize(
+    ("backbone", "params"),
+    [
+        ("GatedAdditiveTreeEnsembleConfig", {"gflu_stages": 2, "num_trees": 2, "tree_depth": 2}),
+        ("NodeConfig", {"num_trees": 16, "num_layers": 1, "depth": 3}),
+    ],
+)
+def test_a_seed_fixes_backbones_that_draw_from_other_generators(table, backbone, params):
+    X, y = table[0][:150], table[1][:150]
+    models = [regressor(backbone=backbone, backbone_params=params, max_epochs=2).fit(X, y) for _ in range(2)]
+    np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+
+
+def test_the_global_random_states_are_left_alone(table, tmp_path):
     X, y = table
     torch.manual_seed(3)
-    before = torch.get_rng_state()
-    regressor(max_epochs=1).fit(X, y).predict(X)
-    assert torch.equal(torch.get_rng_state(), before)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    regressor(max_epochs=1).fit(X, y).save(tmp_path / "m")
+    TabularBridgeRegressor.load(tmp_path / "m").predict(X)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]  # noqa: NPY002
 
 
 def test_the_epoch_with_the_best_validation_error_is_kept(table):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridges_tabular.boosting import XGBBridgeRegressor
-from bridges_tabular.experiments.config import ReportBlock, SplitBlock, StudyBlock, TableBlock
+from bridges_tabular.experiments.blocks import ReportBlock, SplitBlock, StudyBlock, TableBlock
 from bridges_tabular.tabular import TabularBridgeRegressor
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from bridges_tabular.cli import main
-from bridges_tabular.experiments.config import StudyBlock
+from bridges_tabular.experiments.blocks import StudyBlock
 from bridges_tabular.experiments.studies.sampling import PRUNERS, SAMPLERS
 
 FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"}

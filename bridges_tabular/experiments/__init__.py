@@ -7,8 +7,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.comparison import Comparison, compare
-from bridges_tabular.experiments.config import Experiment, ExperimentError, bundled_experiments
+from bridges_tabular.experiments.config import Experiment, bundled_experiments
 from bridges_tabular.experiments.tables import read_frame
 from bridges_tabular.experiments.training import TrainedModel, train
 

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from bridges_tabular.experiments import folders
-from bridges_tabular.experiments.config import Experiment, ExperimentError
+from bridges_tabular.experiments.blocks import ExperimentError
+from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
 from bridges_tabular.experiments.diagnostics import describe_encoder, permutation_importance
 from bridges_tabular.experiments.examples import add_model, choose_examples

@@ -1,168 +1,30 @@
-"""The experiment file: what it may hold, and a refusal in one line of everything else.
+"""The experiment file: read, changed from the command line, checked, and written out again.
 
-Each block of the file is a dataclass whose fields carry their own explanation in ``metadata["help"]``; the
-blocks under ``models`` take the parameters of their regressor (:mod:`bridges_tabular.experiments.models`).
+Each block of the file is a dataclass of :mod:`bridges_tabular.experiments.blocks` whose fields carry their own
+explanation in ``metadata["help"]``; the blocks under ``models`` take the parameters of their regressor
+(:mod:`bridges_tabular.experiments.models`).
 """
 
 from __future__ import annotations
 
-import difflib
-import math
-import types
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from bridges_tabular.experiments._yaml import dump_yaml, parse_yaml
-
-Block = TypeVar("Block")
-
-
-class ExperimentError(ValueError):
-    """A key, value, file or table that no experiment can use; the message is one line that names it."""
-
-
-@dataclass(frozen=True)
-class TableBlock:
-    """The ``table`` block: where the rows come from and which column is predicted."""
-
-    source: str = field(metadata={"help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID"})
-    target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
-    drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
-    rows: int | None = field(
-        default=None,
-        metadata={"help": "at most so many rows, drawn with a fixed seed, the same for every split; null: all"},
-    )
-
-    def __post_init__(self) -> None:
-        if self.rows is not None and self.rows < 1:
-            raise ExperimentError(f"rows: must be at least 1, or null for all, not {self.rows}")
-        if self.target in self.drop:
-            raise ExperimentError(f"drop: holds the target, {self.target!r}")
-
-
-@dataclass(frozen=True)
-class SplitBlock:
-    """The ``split`` block: shares of all rows, and one split for each seed."""
-
-    test: float = field(default=0.2, metadata={"help": "share of the rows that only the scores see"})
-    validation: float = field(
-        default=0.2,
-        metadata={"help": "share of the rows for early stopping and the calibration of distributions"},
-    )
-    seeds: tuple[int, ...] = field(
-        default=(0,), metadata={"help": "one split, and one fit of each model, for each of these seeds"}
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("test", "validation"):
-            share = getattr(self, name)
-            if not 0 < share < 1:
-                raise ExperimentError(f"{name}: must be a share between 0 and 1, not {share}")
-        if self.test + self.validation >= 1:
-            raise ExperimentError(
-                f"test: {self.test} and validation: {self.validation} together leave no rows to train on"
-            )
-        if not self.seeds:
-            raise ExperimentError("seeds: must hold at least one seed")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ExperimentError(f"seeds: holds a seed twice: {list(self.seeds)}")
-        for seed in self.seeds:
-            if not 0 <= seed < 2**31:
-                raise ExperimentError(f"seeds: must lie between 0 and 2147483647, not {seed}")
-
-
-@dataclass(frozen=True)
-class ReportBlock:
-    """The ``report`` block: what the report compares the models with."""
-
-    baseline: str | None = field(
-        default=None,
-        metadata={
-            "help": "the model whose scores the others are compared with; null: the first with least squares, else the"
-            " first of all"
-        },
-    )
-
-
-@dataclass(frozen=True)
-class ModelBlock:
-    """One block under ``models``: an engine and the parameters of its regressor."""
-
-    engine: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StudyBlock:
-    """The ``study`` block: what ``bridges-tabular tune`` searches, and for how long."""
-
-    model: str | tuple[str, ...] = field(
-        metadata={"help": "a name under models, or a list of names: each gets its own study"}
-    )
-    trials: int = field(default=50, metadata={"help": "finished trials of each study, all workers and runs together"})
-    timeout: float | None = field(
-        default=None, metadata={"help": "start no trial after so many seconds; null: no limit"}
-    )
-    metric: str | tuple[str, ...] = field(
-        default="rmse",
-        metadata={"help": "rmse, mae, crps or log_score; a list of them searches the trade-off, without pruning"},
-    )
-    folds: int = field(
-        default=1,
-        metadata={"help": "1: score trials on the validation rows; k: on each of k parts of the training rows in turn"},
-    )
-    sampler: dict[str, Any] = field(
-        default_factory=lambda: {"name": "tpe", "seed": 0},
-        metadata={"help": "name of an Optuna sampler, and its arguments"},
-    )
-    pruner: dict[str, Any] | None = field(
-        default=None,
-        metadata={
-            "help": "median, hyperband, successive_halving, wilcoxon (with folds) or none, and its arguments; null:"
-            " median for one metric, none for several"
-        },
-    )
-    storage: str | None = field(
-        default=None,
-        metadata={
-            "help": "URL of a database (sqlite:///, postgresql://, mysql://) or a gRPC proxy (grpc://HOST:PORT), or the"
-            " path of a journal file; null: a journal in the output folder"
-        },
-    )
-    workers: int = field(default=1, metadata={"help": "processes on this machine"})
-    bundled_space: bool = field(
-        default=True, metadata={"help": "begin with the space bundled for the engine, the scheme and the backbone"}
-    )
-    space: dict[str, Any] = field(
-        default_factory=dict,
-        metadata={
-            "help": "parameters to search: {type: int or float, low, high, log, step} or {type: categorical, choices};"
-            " null takes a bundled one out"
-        },
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("model", "metric"):
-            values = getattr(self, name)
-            if isinstance(values, tuple) and (not values or len(set(values)) < len(values)):
-                raise ExperimentError(f"{name}: must hold one or more different names, not {list(values)}")
-        for name in ("trials", "folds", "workers"):
-            if getattr(self, name) < 1:
-                raise ExperimentError(f"{name}: must be at least 1, not {getattr(self, name)}")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ExperimentError(f"timeout: must be positive, or null for no limit, not {self.timeout}")
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The names in ``model``, one or several."""
-        return (self.model,) if isinstance(self.model, str) else self.model
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names in ``metric``, one or several."""
-        return (self.metric,) if isinstance(self.metric, str) else self.metric
+from bridges_tabular.experiments.blocks import (
+    ExperimentError,
+    ModelBlock,
+    ReportBlock,
+    SplitBlock,
+    StudyBlock,
+    TableBlock,
+    build_block,
+    check_keys,
+    convert,
+    nearest,
+)
 
 
 @dataclass(frozen=True)
@@ -186,7 +48,7 @@ class Experiment:
     tables: tuple[TableBlock, ...]
     split: SplitBlock
     models: dict[str, ModelBlock]
-    report: ReportBlock = ReportBlock()
+    report: ReportBlock = field(default_factory=ReportBlock)
     study: StudyBlock | None = None
     name: str = "experiment"
 
@@ -242,18 +104,18 @@ class Experiment:
         if content.get("models") is None:
             raise ExperimentError("models: is missing")
         models = _build_models(content["models"])
-        report = _build(ReportBlock, content.get("report") or {}, "report")
+        report = build_block(ReportBlock, content.get("report") or {}, "report")
         if report.baseline is not None and report.baseline not in models:
             raise ExperimentError(
                 f"report.baseline: there is no model {report.baseline!r}{nearest(report.baseline, models)}"
             )
-        study = None if content.get("study") is None else _build(StudyBlock, content["study"], "study")
+        study = None if content.get("study") is None else build_block(StudyBlock, content["study"], "study")
         for model in study.models if study else ():
             if model not in models:
                 raise ExperimentError(f"study.model: there is no model {model!r}{nearest(model, models)}")
         return cls(
             tables=_build_tables(content),
-            split=_build(SplitBlock, content.get("split") or {}, "split"),
+            split=build_block(SplitBlock, content.get("split") or {}, "split"),
             models=models,
             report=report,
             study=study,
@@ -283,26 +145,6 @@ def bundled_experiments() -> dict[str, Path]:
     folders = [package / "configs", package.parent / "configs"]
     folder = next((f for f in folders if f.is_dir()), folders[0])
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ``", did you mean 'choice'?"`` for a near miss, or the list of choices."""
-    choices = list(choices)
-    folded = {choice.casefold(): choice for choice in choices}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f", did you mean {folded[close[0]]!r}?"
-    return f"; choose from {', '.join(choices)}" if choices else ""
-
-
-def check_keys(block: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
-    """Refuse a key that is not among the known ones, naming the nearest that is."""
-    prefix = f"{where}: " if where else ""
-    for key in block:
-        if not isinstance(key, str):
-            raise ExperimentError(f"{prefix}a key has to be text, not {key!r}")
-        if key not in known:
-            raise ExperimentError(f"{prefix}unknown key {key!r}{nearest(key, known)}")
 
 
 def _find_file(source: str | Path) -> Path:
@@ -361,24 +203,6 @@ def _merge(content: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _build(cls: type[Block], content: Any, where: str) -> Block:
-    if not isinstance(content, Mapping):
-        raise ExperimentError(f"{where}: must be a block of keys and values, not {content!r}")
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    check_keys(content, list(known), where)
-    hints = get_type_hints(cls)
-    values = {}
-    for name, spec in known.items():
-        if name in content:
-            values[name] = _convert(content[name], hints[name], f"{where}.{name}")
-        elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise ExperimentError(f"{where}.{name}: is missing")
-    try:
-        return cls(**values)
-    except ExperimentError as error:
-        raise ExperimentError(f"{where}.{error}") from None
-
-
 def _plain(block: Any) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(block).items()}
 
@@ -388,12 +212,12 @@ def _build_tables(content: Mapping[str, Any]) -> tuple[TableBlock, ...]:
     if several is None:
         if one is None:
             raise ExperimentError("table: is missing")
-        return (_build(TableBlock, one, "table"),)
+        return (build_block(TableBlock, one, "table"),)
     if one is not None:
         raise ExperimentError("tables: stands beside table, and only one of them may be given")
     if not isinstance(several, list | tuple) or not several:
         raise ExperimentError(f"tables: must be a list of blocks like table, not {several!r}")
-    return tuple(_build(TableBlock, block, f"tables[{i}]") for i, block in enumerate(several))
+    return tuple(build_block(TableBlock, block, f"tables[{i}]") for i, block in enumerate(several))
 
 
 def _build_models(content: Any) -> dict[str, ModelBlock]:
@@ -407,44 +231,6 @@ def _build_models(content: Any) -> dict[str, ModelBlock]:
             raise ExperimentError(f"models.{name}: must be a block of keys and values, not {block!r}")
         if "engine" not in block:
             raise ExperimentError(f"models.{name}.engine: is missing")
-        engine = _convert(block["engine"], str, f"models.{name}.engine")
+        engine = convert(block["engine"], str, f"models.{name}.engine")
         models[name] = ModelBlock(engine, {key: value for key, value in block.items() if key != "engine"})
     return models
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    if not _fits(value, kind):
-        raise ExperimentError(f"{where}: must be {_words(kind)}, not {value!r}")
-    if isinstance(value, list):
-        return tuple(value)
-    return float(value) if kind is float else value
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if get_origin(kind) in (Union, types.UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict)
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, kind)
-
-
-def _words(kind: Any) -> str:
-    if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(map(_words, get_args(kind)))
-    if get_origin(kind) is tuple:
-        return f"a list, each entry {_words(get_args(kind)[0])}"
-    if get_origin(kind) is dict:
-        return "a block of keys and values"
-    return {
-        str: "text",
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        types.NoneType: "null",
-    }[kind]

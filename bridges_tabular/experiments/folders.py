@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bridges_tabular.experiments.config import ExperimentError
+from bridges_tabular.experiments.blocks import ExperimentError
 
 # any run
 CONFIG_FILE = "config.yaml"

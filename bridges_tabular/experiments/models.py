@@ -9,13 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bridges_tabular.experiments.config import (
-    Experiment,
-    ExperimentError,
-    ModelBlock,
-    check_keys,
-    nearest,
-)
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, check_keys, nearest
+from bridges_tabular.experiments.config import Experiment
 
 # imported on use: a comparison of boosted models alone need not wait for torch
 ENGINES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bridges_tabular._artifacts import load
-from bridges_tabular.experiments.config import ExperimentError, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, nearest
 from bridges_tabular.experiments.folders import check_writable, new_file
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular._frames import TableEncoder
-from bridges_tabular.experiments.config import ExperimentError, SplitBlock, TableBlock, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
 
 # a fixed seed, so that every split, and every run, of a subsampled table holds the same rows
 _SUBSAMPLE_SEED = 0

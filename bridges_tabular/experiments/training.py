@@ -12,7 +12,8 @@ import pandas as pd
 
 from bridges_tabular._progress import listen
 from bridges_tabular.core import scores
-from bridges_tabular.experiments.config import Experiment, ExperimentError, ModelBlock, ReportBlock, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
+from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
 from bridges_tabular.experiments.diagnostics import LearningCurve
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder

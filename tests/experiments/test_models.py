@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridges_tabular.experiments import Experiment, ExperimentError
-from bridges_tabular.experiments.config import ModelBlock
+from bridges_tabular.experiments.blocks import ModelBlock
 from bridges_tabular.experiments.models import ENGINES, build_model, check_models
 
 VALID = {

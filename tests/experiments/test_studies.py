@@ -15,7 +15,7 @@ from sklearn.metrics import root_mean_squared_error
 
 from bridges_tabular import XGBBridgeRegressor
 from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError, StudyResult, compare
-from bridges_tabular.experiments.config import SplitBlock, StudyBlock
+from bridges_tabular.experiments.blocks import SplitBlock, StudyBlock
 from bridges_tabular.experiments.studies.objective import make_parts
 from bridges_tabular.experiments.tables import Table, load_table, make_splits
 

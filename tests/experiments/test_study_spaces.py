@@ -9,7 +9,7 @@ import pytest
 
 from bridges_tabular import TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.experiments import ExperimentError, suggest_bridge_params
-from bridges_tabular.experiments.config import ModelBlock, StudyBlock
+from bridges_tabular.experiments.blocks import ModelBlock, StudyBlock
 from bridges_tabular.experiments.studies.sampling import count_trials
 from bridges_tabular.experiments.studies.space import Space, read_space
 from bridges_tabular.tabular.config import SCHEMES, backbone_names

@@ -13,7 +13,7 @@ import pytest
 
 import bridges_tabular
 from bridges_tabular.experiments import ExperimentError, read_frame
-from bridges_tabular.experiments.config import SplitBlock, TableBlock
+from bridges_tabular.experiments.blocks import SplitBlock, TableBlock
 from bridges_tabular.experiments.tables import load_table, make_splits
 
 DATA = Path(bridges_tabular.__file__).parent / "data"

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from bridges_tabular.experiments import folders
-from bridges_tabular.experiments.config import Experiment, ExperimentError
+from bridges_tabular.experiments.blocks import ExperimentError
+from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.results import (
     CURVE_COLUMNS,
     IMPORTANCE_COLUMNS,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular._progress import Listener, listen
 from bridges_tabular.core import scores
-from bridges_tabular.experiments.config import ExperimentError, ModelBlock, StudyBlock, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, nearest
 from bridges_tabular.experiments.models import Regressor, build_model
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values

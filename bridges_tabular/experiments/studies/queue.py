@@ -25,7 +25,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from bridges_tabular.experiments.config import ExperimentError
+from bridges_tabular.experiments.blocks import ExperimentError
 
 # seconds
 BEAT = 15.0

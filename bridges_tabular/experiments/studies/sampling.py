@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from bridges_tabular.experiments.config import ExperimentError, StudyBlock, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock, nearest
 from bridges_tabular.experiments.studies.space import Space
 
 

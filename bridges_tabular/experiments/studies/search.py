@@ -17,7 +17,8 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from bridges_tabular.experiments.config import Experiment, ExperimentError, StudyBlock
+from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock
+from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.models import build_model
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
 from bridges_tabular.experiments.studies.queue import TrialQueue

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bridges_tabular.experiments._yaml import parse_yaml
-from bridges_tabular.experiments.config import ExperimentError, ModelBlock, StudyBlock, check_keys, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, check_keys, nearest
 from bridges_tabular.experiments.models import ENGINES, build_model
 
 if TYPE_CHECKING:

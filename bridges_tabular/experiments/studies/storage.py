@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from bridges_tabular.experiments.config import ExperimentError
+from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.folders import check_writable
 
 try:

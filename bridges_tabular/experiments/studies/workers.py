@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from bridges_tabular.experiments.config import Experiment, ExperimentError
+from bridges_tabular.experiments.blocks import ExperimentError
+from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.studies.search import Data, Search
 from bridges_tabular.experiments.studies.storage import open_storage
 

@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 
 import numpy as np
 import pytest
+import pytorch_lightning
 import torch
 import yaml
 from pytorch_tabular import TabularModel, TabularModelTuner
@@ -208,9 +210,11 @@ def test_a_learning_rate_can_be_searched(frame, in_tmp):
     tabular = native_model(frame, in_tmp)
     datamodule = tabular.prepare_dataloader(frame[:350], frame[350:])
     model = tabular.prepare_model(datamodule)
-    # lightning 2.6 cannot read back the checkpoint its finder wrote, whatever the model
-    with pytest.raises(UnpicklingError):
-        tabular.find_learning_rate(model, datamodule, num_training=20, plot=False)
+    # from lightning 2.6 on, torch cannot read back the checkpoint its finder wrote, whatever the model
+    broken = pytorch_lightning.__version__.split(".")[:2] >= ["2", "6"]
+    with pytest.raises(UnpicklingError) if broken else nullcontext():
+        rate, _ = tabular.find_learning_rate(model, datamodule, num_training=20, plot=False)
+        assert 0 < rate < 1
 
 
 def test_a_loss_of_ones_own_is_refused(frame, in_tmp):

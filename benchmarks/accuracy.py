@@ -175,19 +175,24 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
 
     part = frame[frame["backbone"] == "CategoryEmbeddingModelConfig"]
     part = part[part["rows"] == part.groupby("table")["rows"].transform("max")]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    order = [model for model in ["residuals", "mdn", *SCHEMES] if model in set(part["model"]) - {"least_squares"}]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
     for ax, score in zip(axes, ("rmse", "crps"), strict=True):
         table = ratios(part, score)
-        models = [model for model in [*SCHEMES[::-1], "mdn", "residuals"] if model in table.columns]
-        models = [model for model in models if score == "crps" or model != "residuals"]
-        for place, model in enumerate(models[::-1]):
+        for place, model in enumerate(order):
+            # the residuals are those of the least-squares network: its points are the same
+            if score == "rmse" and model == "residuals":
+                continue
             values = table[model].dropna()
             ax.plot(values, np.full(len(values), place), "o", alpha=0.4, color="tab:blue")
             ax.plot(geometric_mean(values.to_numpy())[0], place, "k|", markersize=20, markeredgewidth=2)
-        ax.set_yticks(range(len(models)), models[::-1]) if score == "rmse" else ax.set_yticks(range(len(models)))
         ax.axvline(1, color="grey", linewidth=1)
         ax.set_xscale("log")
+        ticks = [0.2, 0.3, 0.5, 0.7, 1.0, 1.5]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
         ax.set_xlabel(f"test {score.upper()} / least squares" + (" with a Gaussian" if score == "crps" else ""))
+    axes[0].set_yticks(range(len(order)), order)
     figure.savefig(path)
 
 

@@ -95,6 +95,19 @@ def bridge(seed: int, **params: Any) -> Callable[[Split], Outcome]:
     return fit
 
 
+def location_alone(seed: int) -> Callable[[Split], Outcome]:
+    """The default's cross-fitted location without the bins on what it leaves; points only."""
+
+    def fit(split: Split) -> Outcome:
+        model = XGBBridgeRegressor(n_jobs=THREADS, random_state=seed, calibration="none")
+        model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
+        location = model._model.location
+        assert location is not None
+        return Outcome(lambda part: (location.predict(model._values(part.X)), None), 0)
+
+    return fit
+
+
 def softprob(seed: int, rounds: int) -> Callable[[Split], Outcome]:
     """Bins on the target by ``multi:softprob``, for as many rounds as the default model trained."""
     stages = {"n_estimators": rounds, "early_stopping_rounds": rounds, "calibration": "none"}
@@ -226,6 +239,7 @@ def models(seed: int, softprob_rounds: int | None) -> dict[str, Callable[[Split]
         "soft": bridge(seed, scheme="soft"),
         "uncalibrated": bridge(seed, calibration="none"),
         "local_residuals": bridge(seed, scheme="least_squares"),
+        "location_alone": location_alone(seed),
     }
     if softprob_rounds is not None:
         chosen["softprob"] = softprob(seed, softprob_rounds)

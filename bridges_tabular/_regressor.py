@@ -112,12 +112,7 @@ class BridgeRegressorMixin(RegressorMixin):
         ValueError
             If there are too few held-out rows for ``coverage``; says how many are needed.
         """
-        distribution: BinnedDistribution = self.predict_distribution(X)
-        if not conformal:
-            return distribution.interval(coverage)
-        if self._conformal is None:
-            raise ValueError("conformal=True needs held-out rows: fit with an eval_set or a calibration_fraction")
-        return self._conformal.interval(distribution, coverage)
+        return self._interval(self.predict_distribution(X), coverage, conformal)
 
     def _fit_calibration(
         self,
@@ -183,6 +178,14 @@ class BridgeRegressorMixin(RegressorMixin):
             sample_weight=held_out.weight,
         )
         self._conformal = ConformalIntervals().fit(scored, y, held_out.weight)
+
+    def _interval(self, distribution: BinnedDistribution, coverage: float, conformal: bool) -> Floats:
+        """Intervals (n, 2) of predictive distributions."""
+        if not conformal:
+            return distribution.interval(coverage)
+        if self._conformal is None:
+            raise ValueError("conformal=True needs held-out rows: fit with an eval_set or a calibration_fraction")
+        return self._conformal.interval(distribution, coverage)
 
     def _distribution(self, forecast: Forecast) -> BinnedDistribution:
         """Predictive distributions of forecast rows, in the user's units."""

@@ -46,11 +46,7 @@ class OneTarget(BridgeRegressorMixin):
 
     def interval(self, distribution: BinnedDistribution, coverage: float, conformal: bool) -> Floats:
         """Intervals of shape (n, 2)."""
-        if not conformal:
-            return distribution.interval(coverage)
-        if self._conformal is None:
-            raise ValueError("conformal=True needs held-out rows: fit with an eval_set or a calibration_fraction")
-        return self._conformal.interval(distribution, coverage)
+        return self._interval(distribution, coverage, conformal)
 
 
 class TargetForecasts:

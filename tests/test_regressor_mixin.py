@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
 import bridges_tabular
@@ -79,6 +81,44 @@ def test_saved_models_give_the_same_intervals(fitted, tmp_path):
             np.testing.assert_array_equal(
                 again.predict_interval(X[600:], 0.7, conformal), model.predict_interval(X[600:], 0.7, conformal)
             )
+
+
+@pytest.mark.parametrize(
+    ("name", "params"), [("tabular", {}), ("tabular", {"scheme": "hard"}), ("boosting", {"location": "none"})]
+)
+def test_the_codec_decodes_the_masses_of_a_plain_histogram(name, params, tmp_path):
+    model = ENGINES[name](calibration="none", **params).fit(X[:600], Y[:600])
+    model.save(tmp_path / "m")
+    masses = torch.tensor(model.predict_distribution(X[600:]).masses, dtype=torch.float32)
+    codes = []
+    for one in (model, bridges_tabular.load(tmp_path / "m")):
+        (codec,) = one.codecs_
+        with torch.no_grad():
+            np.testing.assert_allclose(codec.decode(masses), model.predict(X[600:]), rtol=1e-6)
+            codes.append(codec.encode(codec.standardise(torch.from_numpy(Y))).exp().numpy())
+    assert codes[0].shape == (900, 16)
+    np.testing.assert_array_equal(*codes)
+
+
+def test_the_codec_of_bins_on_a_location_is_of_what_that_leaves():
+    (codec,) = ENGINES["boosting"]().fit(X[:600], Y[:600]).codecs_
+    assert abs(float(codec.mean)) < 0.2 * Y.std()
+    assert 0.1 * Y.std() < float(codec.scale) < 0.9 * Y.std()
+
+
+def test_there_is_a_codec_for_each_target_and_none_without_a_code():
+    Y2 = np.column_stack([Y, 5 - 2 * Y])
+    codecs = ENGINES["tabular"]().fit(X[:600], Y2[:600]).codecs_
+    assert [round(float(codec.mean), -3) for codec in codecs] == [1e4, -2e4]
+    for name, scheme in (
+        ("tabular", "least_squares"),
+        ("tabular", "softmax_least_squares"),
+        ("boosting", "least_squares"),
+    ):
+        model = ENGINES[name](scheme=scheme)
+        with pytest.raises(NotFittedError):
+            _ = model.codecs_
+        assert model.fit(X[:600], Y[:600]).codecs_ == []
 
 
 class Linear(BridgeRegressorMixin, BaseEstimator):

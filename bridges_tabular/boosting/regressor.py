@@ -160,6 +160,10 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     evals_result_ : dict
         The metric on the validation rows, round by round: of the last stage under "validation_0", as in XGBoost, and
         of the location's first model, on standardised targets, under "location".
+    codecs_ : list of TargetCodec
+        Bins, encoder and decoder, with the target's scale, see :class:`~bridges_tabular.core.codec.TargetCodec`: one,
+        as there is one target. On a cross-fitted location they are those of what it leaves of the target. Empty for
+        "least_squares".
     feature_importances_ : array of shape (n_features_in_,)
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,)
@@ -399,6 +403,13 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self._model.importances(self.n_features_in_)
+
+    @property
+    def codecs_(self) -> list[TargetCodec]:
+        """Bins, encoder and decoder of the target, or of what a location leaves of it; empty without bins."""
+        check_is_fitted(self)
+        target = self._model.target
+        return [target.codec] if isinstance(target, BinnedTarget) else []
 
     @property
     def best_iteration_(self) -> int:

@@ -88,7 +88,7 @@ def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], 
 
 
 def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dict[str, Any] | None:
-    """Classes, decoder and encoder of a fitted model over bins, as values that JSON can hold; None without bins.
+    """Classes, decoder and encoder of a fitted model over bins, as values that JSON can hold; None without a code.
 
     Parameters
     ----------
@@ -103,11 +103,11 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
         ``y`` (g,) and the encoder ``psi`` (g, k) there; ``histogram`` with its ``edges`` and ``counts``. All in units
         of the target.
     """
-    codec = _codec(model)
-    if codec is None:
+    if not model.codecs_:
         return None
     import torch
 
+    codec = model.codecs_[0]
     mean, scale = float(codec.mean), float(codec.scale)
     edges, centers = (mean + scale * positions for positions in (codec.bins.edges, codec.bins.centers))
     # finer where the classes are narrower
@@ -127,11 +127,3 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
         "psi": psi.round(5).tolist(),
         "histogram": {"edges": cells.tolist(), "counts": counts.tolist()},
     }
-
-
-def _codec(model: Any) -> Any:
-    if getattr(model, "scheme", None) == "softmax_least_squares":
-        # it has bins to decode from, and no code that anything was trained towards
-        return None
-    codecs = getattr(getattr(model, "model_", None), "codecs", None)
-    return codecs[0] if codecs else getattr(getattr(getattr(model, "_model", None), "target", None), "codec", None)

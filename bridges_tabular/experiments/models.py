@@ -22,6 +22,8 @@ ENGINES = {
 class Regressor(Protocol):
     """What the experiments ask of a model; those with a distribution also have ``predict_distribution``."""
 
+    @property
+    def codecs_(self) -> list[Any]: ...  # noqa: D102
     def get_params(self, deep: bool = ...) -> dict[str, Any]: ...  # noqa: D102
     def set_params(self, **params: Any) -> Any: ...  # noqa: D102
     def check_params(self) -> None: ...  # noqa: D102

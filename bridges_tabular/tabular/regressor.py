@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin
 from bridges_tabular.core.bins import PLACEMENTS
+from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS
 from bridges_tabular.tabular import defaults, learned, persistence
@@ -125,6 +126,9 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     feature_names_in_ : array of shape (n_features_in_,)
     n_outputs_ : int
         Number of targets.
+    codecs_ : list of TargetCodec
+        Bins, encoder and decoder of every target, with its scale, see :class:`~bridges_tabular.core.codec.TargetCodec`;
+        empty for schemes without a code.
     class_use_ : list of arrays of shape (k,)
         Mean code of the training targets, of every target.
 
@@ -349,6 +353,12 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         array of shape (n, 2), or (n, 2, targets), lower and upper ends in the units of the target
         """
         return self._of_distributions(X, lambda part, distribution: part.interval(distribution, coverage, conformal))
+
+    @property
+    def codecs_(self) -> list[TargetCodec]:
+        """Bins, encoder and decoder of every target; empty for schemes without a code."""
+        check_is_fitted(self)
+        return self.model_.codecs if _has_encoder(self) else []
 
     @available_if(_has_encoder)  # type: ignore[untyped-decorator]
     def encoder_frame(self, target: int = 0) -> pd.DataFrame:

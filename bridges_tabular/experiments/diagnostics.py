@@ -94,14 +94,14 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
     ----------
     model : Regressor
     X, y : DataFrame of shape (n, p), array of shape (n,)
-        Rows whose targets, or errors where the bins lie on those, are counted along the axis of the bins.
+        Rows whose targets, or errors where the bins lie on those, are counted along the axis of the bins and coded.
 
     Returns
     -------
     dict
         ``on`` ("target" or "error"), ``edges`` (k + 1,), ``centers`` (k,) and ``values`` (k,), those of the decoder;
         ``y`` (g,) and the encoder ``psi`` (g, k) there; ``histogram`` with its ``edges`` and ``counts``. All in units
-        of the target.
+        of the target. ``use`` (k,) is the mean code of the rows.
     """
     if not model.codecs_:
         return None
@@ -113,17 +113,19 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
     # finer where the classes are narrower
     within = np.linspace(0, 1, _GRID // len(centers) + 2)[:-1]
     grid = np.append((edges[:-1, None] + within * np.diff(edges)[:, None]).ravel(), edges[-1])
-    with torch.inference_mode():
-        psi = codec.encode(codec.standardise(torch.as_tensor(grid))).exp().double().numpy()
-        values = mean + scale * codec.decoder.values.double().numpy()
     on_errors = getattr(model, "location", "none") != "none"
-    counts, cells = np.histogram(y - model.predict(X) if on_errors else y, bins=_HISTOGRAM_CELLS)
+    counted = y - model.predict(X) if on_errors else y
+    counts, cells = np.histogram(counted, bins=_HISTOGRAM_CELLS)
+    with torch.inference_mode():
+        psi, rows = (codec.encode(codec.standardise(torch.as_tensor(at))).exp().double() for at in (grid, counted))
+        values = mean + scale * codec.decoder.values.double().numpy()
     return {
         "on": "error" if on_errors else "target",
         "edges": edges.tolist(),
         "centers": centers.tolist(),
         "values": values.tolist(),
         "y": grid.tolist(),
-        "psi": psi.round(5).tolist(),
+        "psi": psi.numpy().round(5).tolist(),
+        "use": rows.mean(dim=0).numpy().round(6).tolist(),
         "histogram": {"edges": cells.tolist(), "counts": counts.tolist()},
     }

@@ -182,6 +182,32 @@ def test_curves_importances_and_encoders_are_those_of_the_files(saved_run: Path)
     assert figures_of(page, "Encoder of points") == {}
 
 
+def test_use_and_entropy_of_a_code_are_drawn_as_they_are(run: Path) -> None:
+    (encoder,) = json.loads((run / "encoders.json").read_text("utf-8"))
+    assert figures_of(read(run), "Entropy of bins").popitem()[1]["data"][0]["y"] == [0.0] * len(encoder["y"])
+    # a value is shared by four classes in the first half, and by two in the other
+    half = len(encoder["y"]) // 2
+    encoder["psi"] = [[0.25] * 4 + [0.0] * 4] * half + [[0.0] * 6 + [0.5] * 2] * (len(encoder["y"]) - half)
+    encoder["use"] = [0.3, 0.0, 0.1, 0.1, 0.2, 0.1, 0.15, 0.05]
+    (run / "encoders.json").write_text(json.dumps([encoder]), encoding="utf-8")
+    write_report(run)
+    page = read(run)
+    bars, alike = figures_of(page, "Use of bins").popitem()[1]["data"]
+    assert bars["x"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert bars["y"] == pytest.approx([30, 0, 10, 10, 20, 10, 15, 5])
+    assert bars["customdata"] == pytest.approx(encoder["centers"], rel=1e-4)
+    # the colours of the encoder's curves
+    curves = figures_of(page, "Encoder of bins").popitem()[1]["data"]
+    assert {curve["line"]["color"] for curve in curves} < set(bars["marker"]["color"])
+    assert alike["y"] == [12.5, 12.5]
+    (curve,) = figures_of(page, "Entropy of bins").popitem()[1]["data"]
+    assert curve["x"] == pytest.approx(encoder["y"], rel=1e-4)
+    assert curve["y"] == pytest.approx([np.log(4)] * half + [np.log(2)] * (len(curve["y"]) - half), rel=1e-4)
+    assert curve["text"] == ["4.0"] * half + ["2.0"] * (len(curve["y"]) - half)
+    for note in ("errors of the point prediction on test rows that falls to each class", "0 is one class alone"):
+        assert note in page.text
+
+
 def test_a_drawn_distribution_holds_the_predicted_quantiles(saved_run: Path) -> None:
     page = read(saved_run)
     predictions = pd.read_csv(saved_run / "predictions.csv").query("model == 'bins'").set_index("row")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import entropy
 
 from bridges_tabular.experiments.examples import read_distribution
 from bridges_tabular.experiments.reporting.figures import (
@@ -77,6 +78,46 @@ def encoder_figure(encoder: dict[str, Any], target: str) -> Figure:
         "layout": {
             "xaxis": axis(target, nticks=5, range=_middle(encoder)),
             "yaxis": axis("weight of the class", rangemode="tozero"),
+        },
+    }
+
+
+def use_figure(encoder: dict[str, Any]) -> Figure:
+    """How much of the rows each class takes, in the colours of the encoder's curves."""
+    use = 100 * np.array(encoder["use"])
+    k = len(use)
+    hover = f"class %{{x}} of {k}, centre %{{customdata:,.5~g}}<br>%{{y:.2f}} % of the rows<extra></extra>"
+    bars = {
+        "type": "bar",
+        "x": list(range(1, k + 1)),
+        "y": digits(use),
+        "customdata": digits(encoder["centers"]),
+        "marker": {"color": [_shade(j / max(k - 1, 1)) for j in range(k)]},
+        "hovertemplate": hover,
+    }
+    return {
+        "data": [bars, reference([0.5, k + 0.5], [100 / k] * 2)],
+        "layout": {
+            # few classes would get ticks between them
+            "xaxis": axis("class", **({"dtick": 1} if k <= 8 else {"nticks": 8})),
+            "yaxis": axis("% of the rows", rangemode="tozero", nticks=5),
+            "bargap": 0.2,
+        },
+    }
+
+
+def entropy_figure(encoder: dict[str, Any], look: Look, target: str) -> Figure:
+    """Entropy of the code of a value, over the values."""
+    nats = entropy(np.array(encoder["psi"]), axis=1)
+    curve = line(encoder["y"], nats, look.color) | {
+        "text": [f"{classes:.1f}" for classes in np.exp(nats)],
+        "hovertemplate": "%{x}: %{y:.2f} nats,<br>as of %{text} classes in equal parts<extra></extra>",
+    }
+    return {
+        "data": [curve],
+        "layout": {
+            "xaxis": axis(target, nticks=5, range=_middle(encoder)),
+            "yaxis": axis("entropy, nats", rangemode="tozero", nticks=5),
         },
     }
 

@@ -276,6 +276,16 @@ def _encoder(encoder: dict[str, Any], target: str, look: dict[str, Look], drawn:
             f"Edges of the bins below the histogram of the {counted}.",
         ),
         (
+            distributions.use_figure(encoder),
+            "Use",
+            f"Share of the {counted} that falls to each class; on the line, all are used alike; near 0, one is idle.",
+        ),
+        (
+            distributions.entropy_figure(encoder, model, target),
+            "Entropy",
+            "How many classes share a value: 0 is one class alone, 0.7 two in equal parts, 1.4 four.",
+        ),
+        (
             distributions.decoder_figure(encoder, model),
             "Decoder",
             "What each class is decoded as; on the line, its own centre.",

@@ -30,7 +30,7 @@ from bridges_tabular import TabularBridgeRegressor
 from bridges_tabular.core import scores
 
 # the tables on which bridges_tabular.tabular.defaults were chosen
-CHOSEN_ON = ["concrete", "airfoil"]
+CHOSEN_ON = ["concrete", "airfoil", "naval", "sml", "kin8nm", "bike_hour", "parkinsons", "california"]
 TABLES = ["yacht", "boston", "energy", "concrete", "airfoil", "wine", "ames", "abalone", "sml", "parkinsons", "cpu_act"]
 TABLES += ["kin8nm", "power", "naval", "pol", "elevators", "bike_hour", "kin40k", "california", "protein", "diamonds"]
 SCHEMES = ["softmax_least_squares", "hard", "soft", "pretrained", "end_to_end"]

@@ -14,6 +14,7 @@ from pytorch_tabular.models.common.heads import LinearHeadConfig
 
 from bridges_tabular.core.bins import PLACEMENTS, Bins
 from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS, TargetEncoder
+from bridges_tabular.tabular import defaults
 from bridges_tabular.tabular.choices import import_class, unknown
 from bridges_tabular.tabular.head import HEADS, head_class
 
@@ -95,12 +96,12 @@ class BridgeConfig(ModelConfig):
         default=0.1, metadata={"help": "How far the bins reach beyond the targets, as a share of their range."}
     )
     uniform_share: float = field(
-        default=0.2, metadata={"help": "Share of the uniform distribution in the placement blend."}
+        default=defaults.UNIFORM_SHARE, metadata={"help": "Share of the uniform distribution in the placement blend."}
     )
     kernel: str = field(
         default=_DEFAULT_KERNEL, metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)}
     )
-    smoothing: float = field(default=1.5, metadata={"help": "Width of the kernel in local bin widths."})
+    smoothing: float = field(default=defaults.SMOOTHING, metadata={"help": "Width of the kernel in local bin widths."})
     encoder: str | None = field(
         default=None,
         metadata={"help": "Import path of an encoder of your own, in place of that of soft, pretrained or end_to_end."},

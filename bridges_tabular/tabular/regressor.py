@@ -59,9 +59,9 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         Where the bins lie, see :class:`~bridges_tabular.core.bins.Bins`.
     margin : float, default=0.1
         How far the bins reach beyond the training targets, as a share of their range.
-    uniform_share : float, default=0.2
+    uniform_share : float, default=0.75
         Share of the uniform distribution in the placement "blend".
-    smoothing : float, default=1.5
+    smoothing : float, default=1.0
         Width of the encoder's kernel in local bin widths.
     kernel : {"tilted", "gaussian", "histogram", "two_hot"}, default="tilted"
         Of the soft scheme, see :class:`~bridges_tabular.core.encoders.SoftEncoder`.
@@ -183,8 +183,8 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         n_bins: int = 32,
         placement: str = "blend",
         margin: float = 0.1,
-        uniform_share: float = 0.2,
-        smoothing: float = 1.5,
+        uniform_share: float = defaults.UNIFORM_SHARE,
+        smoothing: float = defaults.SMOOTHING,
         kernel: str = "tilted",
         encoder: str | None = None,
         encoder_logits: str = "linear",

@@ -10,6 +10,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from bridges_tabular._frames import TableEncoder
+from bridges_tabular._sharing import shared
 
 Values = NDArray[np.float32]
 
@@ -44,15 +45,19 @@ class FeatureMatrices:
         self._n_jobs = n_jobs
 
     def values(self, frame: pd.DataFrame) -> Values:
-        """Features of shape (n, p): numbers, and categories as codes."""
+        """Features of shape (n, p): numbers, and categories as codes; read-only."""
+        return shared(lambda: self._read(frame), [self._encoder, frame], "values")
+
+    def _read(self, frame: pd.DataFrame) -> Values:
         numeric, codes = self._encoder.transform(frame)
         values = np.empty((len(frame), len(self._is_category)), dtype=np.float32)
         values[:, ~self._is_category] = numeric
         values[:, self._is_category] = np.where(codes < 0, np.nan, codes)
+        values.flags.writeable = False
         return values
 
-    def plain(self, values: Values, native: bool, *, with_location: bool = False, **meta: Any) -> xgb.DMatrix:
-        """DMatrix of features; ``meta`` holds DMatrix arguments such as label and weight.
+    def plain(self, values: Values, native: bool, *, with_location: bool = False) -> xgb.DMatrix:
+        """DMatrix of features, to predict with.
 
         Parameters
         ----------
@@ -63,20 +68,38 @@ class FeatureMatrices:
         with_location : bool, default=False
             Whether the last column is the location that bins are centred on.
         """
-        return xgb.DMatrix(values, **self._description(native, with_location), **meta)
+        description = self._description(native, with_location)
+        settings = native, with_location, self._n_jobs
+        return shared(lambda: xgb.DMatrix(values, **description), [self._encoder, values], "plain", *settings)
 
-    def for_training(self, values: Values, native: bool, *, with_location: bool = False, **meta: Any) -> xgb.DMatrix:
+    def for_training(
+        self,
+        values: Values,
+        native: bool,
+        *,
+        label: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        rows: NDArray[np.bool_] | None = None,
+        with_location: bool = False,
+        ref: xgb.DMatrix | None = None,
+    ) -> xgb.DMatrix:
         """Like :meth:`plain`, in the form that the tree method trains on; :meth:`name` its booster.
 
-        With ``ref``, the matrix of other rows of the same columns, their quantiles are used again.
+        Parameters
+        ----------
+        values, native, with_location
+            As in :meth:`plain`.
+        label : array of shape (n,)
+        weight : array of shape (n,), optional
+        rows : bool array of shape (n,), optional
+            Those that the matrix is to hold; default: all.
+        ref : DMatrix, optional
+            Of other rows of the same columns; their quantiles are used again.
         """
-        description = self._description(native, with_location) | {"feature_names": None}
-        if "c" not in description["feature_types"]:
-            description["feature_types"] = None
-        if not self._histograms:
-            meta.pop("ref", None)
-            return xgb.DMatrix(values, **description, **meta)
-        return xgb.QuantileDMatrix(values, **description, **self._limit, **meta)
+        matrix = self._matrix(values, native, with_location, weight, rows, ref)
+        # the one thing that fits set anew
+        matrix.set_info(label=label if rows is None else label[rows])
+        return matrix
 
     def name(self, booster: xgb.Booster, native: bool, *, with_location: bool = False) -> xgb.Booster:
         """Tell a booster the names and kinds of its features.
@@ -86,6 +109,33 @@ class FeatureMatrices:
         description = self._description(native, with_location)
         booster.feature_names, booster.feature_types = description["feature_names"], description["feature_types"]
         return booster
+
+    def _matrix(
+        self,
+        values: Values,
+        native: bool,
+        with_location: bool,
+        weight: NDArray[np.float64] | None,
+        rows: NDArray[np.bool_] | None,
+        ref: xgb.DMatrix | None,
+    ) -> xgb.DMatrix:
+        """What :meth:`for_training` returns, without the label."""
+        used = slice(None) if rows is None else rows
+        description = self._description(native, with_location) | {
+            "feature_names": None,
+            "weight": None if weight is None else weight[used],
+        }
+        if "c" not in description["feature_types"]:
+            description["feature_types"] = None
+        if not self._histograms:
+            # not shared: "approx" keeps in it what it sketches by the gradients of the first fit
+            return xgb.DMatrix(values[used], **description)
+        settings = native, with_location, self._n_jobs, *self._limit.items(), None if rows is None else rows.tobytes()
+        return shared(
+            lambda: xgb.QuantileDMatrix(values[used], ref=ref, **description, **self._limit),
+            [self._encoder, values, weight, ref],
+            *("quantiles", *settings),
+        )
 
     def _description(self, native: bool, with_location: bool) -> dict[str, Any]:
         types = ["c" if native and category else "q" for category in self._is_category]

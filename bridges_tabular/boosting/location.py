@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,10 +30,6 @@ class Sample(NamedTuple):
     values: Values
     y: Floats
     weight: Floats | None
-
-    def take(self, rows: NDArray[Any]) -> Sample:
-        """Return some of the rows, by number or mask."""
-        return Sample(self.values[rows], self.y[rows], None if self.weight is None else self.weight[rows])
 
 
 class CrossFittedLocation:
@@ -118,8 +115,8 @@ def fit_location(
     params = params | {"objective": "reg:squarederror", "eval_metric": "rmse"}
     training = training._replace(y=(training.y - mean) / scale)
 
-    def matrix(sample: Sample, **ref: Any) -> xgb.DMatrix:
-        return features.for_training(sample.values, True, label=sample.y, weight=sample.weight, **ref)
+    def matrix(sample: Sample, **which: Any) -> xgb.DMatrix:
+        return features.for_training(sample.values, True, label=sample.y, weight=sample.weight, **which)
 
     whole = matrix(training)
     held_out = None
@@ -135,20 +132,23 @@ def fit_location(
     )
     folds = _assign_folds(training, random)
     rounds = max(1, (main.best_iteration + 1) // _FOLD_SPEED)
-    workers, fold_params = _share_threads(params, int(folds.max()) + 1)
+    n_folds = int(folds.max()) + 1
+    workers, fold_params = _share_threads(params, n_folds)
     fold_params["learning_rate"] *= _FOLD_SPEED
     out_of_fold = np.empty(len(folds))
 
     def fit_fold(fold: int) -> xgb.Booster:
         inside = folds != fold
         booster = features.name(
-            boost(fold_params, matrix(training.take(inside), ref=whole), None, rounds).booster, True
+            boost(fold_params, matrix(training, rows=inside, ref=whole), None, rounds).booster, True
         )
         out_of_fold[~inside] = booster.predict(features.plain(training.values[~inside], True))
         return booster
 
+    # threads start with a context of their own, in which nothing is shared
+    contexts = [copy_context() for _ in range(n_folds)]
     with ThreadPoolExecutor(workers) as pool:
-        fold_models = list(pool.map(fit_fold, range(int(folds.max()) + 1)))
+        fold_models = list(pool.map(lambda context, fold: context.run(fit_fold, fold), contexts, range(n_folds)))
     location = CrossFittedLocation([features.name(main.booster, True), *fold_models], mean, scale, features)
     return location, out_of_fold * scale + mean, main.log
 

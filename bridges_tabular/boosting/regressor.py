@@ -27,6 +27,7 @@ from bridges_tabular._frames import (
     split_validation,
 )
 from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin, HeldOut
+from bridges_tabular._sharing import shared
 from bridges_tabular.boosting.features import FeatureMatrices
 from bridges_tabular.boosting.location import Sample
 from bridges_tabular.boosting.model import BoostedBridge, Stages
@@ -323,7 +324,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         calibration = None
         if self.calibration_fraction is not None:
             training, calibration = self._hold_out(training, self.calibration_fraction, random)
-        self._encoder = TableEncoder().fit(training.X)
+        self._encoder = shared(lambda: TableEncoder().fit(training.X), [training.X], "encoder")
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"):
             self._fit_model(training, validation, calibration, random)

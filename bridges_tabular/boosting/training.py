@@ -13,6 +13,7 @@ from xgboost.callback import TrainingCallback
 
 from bridges_tabular._frames import check_sample_weight
 from bridges_tabular._progress import report
+from bridges_tabular._sharing import shared
 
 
 class Rows(NamedTuple):
@@ -25,7 +26,8 @@ class Rows(NamedTuple):
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """Return some of the rows, by number."""
         weight = None if self.weight is None else check_sample_weight(self.weight[rows], len(rows))
-        return Rows(self.X.iloc[rows], self.y[rows], weight)
+        X = shared(lambda: self.X.iloc[rows], [self.X], "rows", rows.tobytes())
+        return Rows(X, self.y[rows], weight)
 
 
 class Training(NamedTuple):

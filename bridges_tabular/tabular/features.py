@@ -12,6 +12,7 @@ from pytorch_tabular.tabular_datamodule import TabularDatamodule
 from torch import Tensor
 
 from bridges_tabular._frames import TableEncoder, as_frame
+from bridges_tabular._sharing import shared
 
 _ELAPSED = "elapsed"
 # rows whose numbers stay in the processor's cache while they are worked on
@@ -68,7 +69,10 @@ class FeatureTensors:
         return self
 
     def transform(self, X: Any) -> tuple[Tensor, Tensor]:
-        """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64."""
+        """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64; not to be changed."""
+        return shared(lambda: self._transform(X), [self, X], "tensors")
+
+    def _transform(self, X: Any) -> tuple[Tensor, Tensor]:
         numeric, codes = self._encoder.transform(self._expand(as_frame(X)))
         n, p = numeric.shape
         continuous = np.empty((n, p + len(self._indicators)), dtype=np.float32)

@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin
+from bridges_tabular._sharing import shared
 from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
@@ -284,7 +285,7 @@ class TabularBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         parts = read_parts(self, X, y, sample_weight, eval_set, seed)
         previous: BridgeModel | None = getattr(self, "model_", None) if self.warm_start else None
         if previous is None:
-            self.features_ = FeatureTensors().fit(parts.train.X)
+            self.features_ = shared(lambda: FeatureTensors().fit(parts.train.X), [parts.train.X], "features")
         self._single = parts.train.y.ndim == 1
         self.n_outputs_ = parts.train.columns.shape[1]
         with seeded(seed), quiet():

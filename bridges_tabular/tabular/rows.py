@@ -17,6 +17,7 @@ from bridges_tabular._frames import (
     check_target,
     split_validation,
 )
+from bridges_tabular._sharing import shared
 
 
 class Part(NamedTuple):
@@ -33,7 +34,8 @@ class Part(NamedTuple):
 
     def take(self, rows: NDArray[np.int64]) -> Part:
         """Some of the rows."""
-        return Part(self.X.iloc[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+        X = shared(lambda: self.X.iloc[rows], [self.X], "rows", rows.tobytes())
+        return Part(X, self.y[rows], None if self.weight is None else self.weight[rows])
 
 
 class Parts(NamedTuple):

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular._progress import Listener, listen
+from bridges_tabular._sharing import sharing
 from bridges_tabular.core import scores
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, nearest
 from bridges_tabular.experiments.models import Regressor, build_model
@@ -28,6 +30,8 @@ _DISTRIBUTION_METRICS: dict[str, Callable[..., float]] = {"crps": scores.crps, "
 METRICS = (*_POINT_METRICS, *_DISTRIBUTION_METRICS)
 # reports to the storage in one fit: each costs a write and a look at the other trials
 _MAX_REPORTS = 20
+# what a boosted model on a cross-fitted location prepares in one fit, so that trials need not prepare it again
+_SHARED_PER_FIT = 16
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,11 @@ class Objective:
                 means = results[-1] if self._pruner == "wilcoxon" else np.mean(results, axis=0)
                 self._report(trial, float(means[0]), fold)
         return [float(mean) for mean in np.mean(results, axis=0)]
+
+    def sharing(self) -> AbstractContextManager[None]:
+        """Let trials inside the block share what the engines prepare of their rows: tensors, codes, quantiles."""
+        frames = [rows.X for part in self._parts for rows in (part.train, part.held_out, part.scored)]
+        return sharing(frames, _SHARED_PER_FIT * len(self._parts))
 
     def _listener(self, trial: optuna.Trial, watch: Listener, fold: int) -> Listener:
         n_folds = len(self._parts)

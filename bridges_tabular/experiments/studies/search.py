@@ -183,7 +183,8 @@ class Search:
         try:
             with quiet_optuna():
                 queue = self.queue(storage)
-                self._run(queue, watch, deadline, stop)
+                with self.objective.sharing():
+                    self._run(queue, watch, deadline, stop)
         except BaseException as error:
             if queue is not None:
                 with quiet_optuna(), suppress(Exception):

@@ -96,7 +96,7 @@ def test_tune_leaves_its_files(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "optuna-dashboard out/study.log" in captured.out
     lines = [line for line in captured.err.splitlines() if ": trial " in line]
     assert [line.split(";")[0].split(":")[1] for line in lines] == [f" trial {i}" for i in range(4)]
-    trials = pd.read_csv("out/trials.csv")
+    trials = pd.read_csv("out/trials.csv", float_precision="round_trip")
     assert all(f"; best rmse {trials['rmse'][: i + 1].min():.5g}" in line for i, line in enumerate(lines))
     assert yaml.safe_load((folder / "out" / "config.yaml").read_text("utf-8"))["study"]["trials"] == 4
     # as optuna-dashboard opens it
@@ -107,7 +107,7 @@ def test_tune_leaves_its_files(folder: Path, capsys: pytest.CaptureFixture[str])
     # the same command has nothing left to do but the test scores, a larger one goes on
     before = pd.read_csv("out/results.csv").drop(columns=["fit_seconds", "predict_seconds"])
     assert main(["tune", "my.yaml", "study.trials=4", "--out", "out", "--quiet"]) == 0
-    pd.testing.assert_frame_equal(pd.read_csv("out/trials.csv"), trials)
+    pd.testing.assert_frame_equal(pd.read_csv("out/trials.csv", float_precision="round_trip"), trials)
     after = pd.read_csv("out/results.csv").drop(columns=["fit_seconds", "predict_seconds"])
     pd.testing.assert_frame_equal(after, before)
     assert main(["tune", "my.yaml", "study.trials=6", "--out", "out", "--quiet"]) == 0

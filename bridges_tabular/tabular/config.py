@@ -221,7 +221,7 @@ class BridgeConfig(ModelConfig):
             )
         if self.ordered_values and self.scheme == "least_squares":
             raise ValueError("ordered_values has no effect with scheme='least_squares', which has no decoder")
-        if self.uniform_share != 0.2 and self.placement != "blend":
+        if self.uniform_share != defaults.UNIFORM_SHARE and self.placement != "blend":
             raise ValueError(f"uniform_share has no effect with placement={self.placement!r}: it is of 'blend' alone")
         if self.kernel != _DEFAULT_KERNEL and (self.scheme != "soft" or self.encoder is not None):
             user = "an encoder of your own" if self.encoder is not None else f"scheme={self.scheme!r}"

@@ -4,9 +4,11 @@
     OMP_NUM_THREADS=1 python benchmarks/published.py --data-dir DIR --tables yacht energy --splits 5
     python benchmarks/published.py --report
 
-Within the training part of a split, a seeded fifth of the rows is for validation: it chooses the epoch, fits the
-calibration, and decides between the few candidates by CRPS. The chosen one is scored on the test part once. Lines are
-added to a CSV file as they come; what stands there is not run again.
+Within the training part of a split, a seeded fifth of the rows is for validation: it chooses the epoch or the number
+of rounds, fits the calibration, and decides between the few candidates of an engine by CRPS. The chosen network is then
+trained again on the whole training part (refit=True); boosting has no such option. Each engine is scored on the test
+part once. "either" is, for every split, the engine with the lower CRPS on the validation rows. Lines are added to a CSV
+file as they come; what stands there is not run again.
 
 Where test targets are atoms of the distribution, log_prob is a log mass, which no published density compares with: the
 likelihood is then that of the interval of one typical gap between targets around y, divided by its length.
@@ -18,6 +20,7 @@ the RMSE of cpu_act are the best of XGBoost, CatBoost, LightGBM, MLP, FT-Transfo
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 import warnings
 from pathlib import Path
@@ -27,9 +30,12 @@ import numpy as np
 import pandas as pd
 from _data import RESULTS, Array, Results, data_folder, read_table
 from numpy.typing import NDArray
+from sklearn.base import clone
 
-from bridges_tabular import BinnedDistribution, TabularBridgeRegressor
+from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.core import scores
+
+Regressor = TabularBridgeRegressor | XGBBridgeRegressor
 
 # RMSE and log-likelihood
 PUBLISHED = {
@@ -44,14 +50,19 @@ PUBLISHED = {
     "yacht": (0.67, -1.25),
     "cpu_act": (2.298, np.nan),
 }
-CANDIDATES: dict[str, dict[str, Any]] = {
-    "end_to_end": {"scheme": "end_to_end"},
-    "soft": {"scheme": "soft"},
-    "soft, 64 classes": {"scheme": "soft", "n_bins": 64, "smoothing": 1.0},
+CANDIDATES: dict[str, dict[str, Regressor]] = {
+    "network": {
+        "end_to_end": TabularBridgeRegressor(),
+        "soft": TabularBridgeRegressor(scheme="soft"),
+    },
+    "xgboost": {
+        "end_to_end": XGBBridgeRegressor(n_jobs=1),
+        "end_to_end, half the learning rate": XGBBridgeRegressor(learning_rate=0.05, n_estimators=1_000, n_jobs=1),
+    },
 }
 Mask = NDArray[np.bool_]
-KEY = ["table", "split"]
-COLUMNS = [*KEY, "chosen", "n_train", "rmse", "log_likelihood", "crps", "coverage_90", "seconds"]
+KEY = ["table", "split", "engine"]
+COLUMNS = [*KEY, "chosen", "validation_crps", "n_train", "rmse", "log_likelihood", "crps", "coverage_90", "seconds"]
 
 
 def splits(folder: Path, name: str) -> tuple[Mask, Mask | None]:
@@ -71,27 +82,31 @@ def log_likelihood(distribution: BinnedDistribution, y: Array, y_train: Array) -
     return float(np.mean(np.log(np.maximum(mass, 1e-12) / gap)))
 
 
-def measure(X: pd.DataFrame, y: Array, test: Mask, given: Mask | None, seed: int) -> dict[str, Any]:
+def measure(engine: str, X: pd.DataFrame, y: Array, test: Mask, given: Mask | None, seed: int) -> dict[str, Any]:
     """One line of results."""
     start = time.process_time()
-    train = np.flatnonzero(~test)
+    everything = np.flatnonzero(~test)
     if given is None:
-        order = np.random.default_rng(seed).permutation(train)
+        order = np.random.default_rng(seed).permutation(everything)
         validation, train = np.split(order, [round(0.2 * len(order))])
     else:
         validation, train = np.flatnonzero(given), np.flatnonzero(~test & ~given)
     held_out = (X.iloc[validation], y[validation])
     best, chosen, model = np.inf, "", None
-    for name, params in CANDIDATES.items():
-        fitted = TabularBridgeRegressor(**params, random_state=seed).fit(X.iloc[train], y[train], eval_set=held_out)
+    for name, candidate in CANDIDATES[engine].items():
+        fitted = clone(candidate).set_params(random_state=seed).fit(X.iloc[train], y[train], eval_set=held_out)
         score = scores.crps(fitted.predict_distribution(held_out[0]), held_out[1])
         if score < best:
             best, chosen, model = score, name, fitted
     assert model is not None
+    if engine == "network" and given is None:
+        train = everything
+        model = clone(model).set_params(refit=True).fit(X.iloc[train], y[train])
     unseen = X[test]
     distribution = model.predict_distribution(unseen)
     return {
         "chosen": chosen,
+        "validation_crps": best,
         "n_train": len(train),
         "rmse": scores.rmse(y[test], model.predict(unseen)),
         "log_likelihood": log_likelihood(distribution, y[test], y[train]),
@@ -102,8 +117,18 @@ def measure(X: pd.DataFrame, y: Array, test: Mask, given: Mask | None, seed: int
 
 
 def report(frame: pd.DataFrame) -> None:
+    both = frame.groupby(["table", "split"])["engine"].transform("nunique") == len(CANDIDATES)
+    by_validation = frame[both].sort_values("validation_crps").drop_duplicates(["table", "split"])
+    groups = [(str(engine), part) for engine, part in frame.groupby("engine")]
+    for engine, part in [*groups, ("either", by_validation)]:
+        if len(part):
+            _report_engine(engine, part)
+
+
+def _report_engine(engine: str, frame: pd.DataFrame) -> None:
+    print()
     print(
-        f"{'table':10} splits {'RMSE':>18} {'published':>9} {'log-likelihood':>18} {'published':>9} {'CRPS':>16}  cover"
+        f"{engine:10} splits {'RMSE':>18} {'published':>9} {'log-likelihood':>18} {'published':>9} {'CRPS':>16}  cover"
     )
     met = 0
     for name, part in frame.groupby("table"):
@@ -111,14 +136,16 @@ def report(frame: pd.DataFrame) -> None:
         root = np.sqrt(len(part))
         errors = part[["rmse", "log_likelihood", "crps"]].std(ddof=1).fillna(0) / root
         means = part[["rmse", "log_likelihood", "crps", "coverage_90"]].mean()
-        # published to two decimals
-        good = means["rmse"] <= rmse + 0.005 + errors["rmse"]
-        good &= np.isnan(likelihood) or means["log_likelihood"] >= likelihood - errors["log_likelihood"]
-        met += bool(good)
+        # published to two decimals, those of cpu_act to three
+        half = 0.0005 if name == "cpu_act" else 0.005
+        misses = [] if means["rmse"] <= rmse + half + errors["rmse"] else ["RMSE"]
+        if means["log_likelihood"] < likelihood - half - errors["log_likelihood"]:
+            misses.append("log-likelihood")
+        met += not misses
         texts = [f"{means[c]:.4g} +- {errors[c]:.2g}" for c in errors.index]
         print(
-            f"{name:10} {len(part):6} {texts[0]:>18} {rmse:9.3g} {texts[1]:>18} {likelihood:9.3g} {texts[2]:>16} "
-            f"{means['coverage_90']:6.3f}  {'as good' if good else 'worse'}"
+            f"{name:10} {len(part):6} {texts[0]:>18} {rmse:9.3f} {texts[1]:>18} {likelihood:9.3f} {texts[2]:>16} "
+            f"{means['coverage_90']:6.3f}  {'worse in ' + ' and '.join(misses) if misses else 'as good'}"
         )
     of = frame["table"].nunique()
     print(f"within one standard error of the published RMSE and log-likelihood, or better: {met} of {of}")
@@ -128,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--tables", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
+    parser.add_argument("--engines", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     parser.add_argument("--splits", type=int, default=20, help="at most so many splits of a table")
     parser.add_argument("--report", action="store_true", help="print what stands in the file, run nothing")
     asked = parser.parse_args()
@@ -135,16 +163,15 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="n_bins=")
     if not asked.report:
         folder = data_folder(asked.data_dir)
-        for index in range(asked.splits):
-            for name in asked.tables:
-                tests, given = splits(folder, name)
-                if index >= tests.shape[1] or results.has(table=name, split=index):
-                    continue
-                line = measure(*read_table(folder, name), tests[:, index], given, index)
-                results.add(table=name, split=index, **line)
-                print(
-                    name, index, line["chosen"], f"rmse {line['rmse']:.4g} ll {line['log_likelihood']:.4g}", flush=True
-                )
+        # splits outside: a run that is stopped has every table
+        for index, name, engine in itertools.product(range(asked.splits), asked.tables, asked.engines):
+            tests, given = splits(folder, name)
+            if index >= tests.shape[1] or results.has(table=name, split=index, engine=engine):
+                continue
+            line = measure(engine, *read_table(folder, name), tests[:, index], given, index)
+            results.add(table=name, split=index, engine=engine, **line)
+            found = f"rmse {line['rmse']:.4g} log-likelihood {line['log_likelihood']:.4g}"
+            print(name, index, engine, line["chosen"], found, flush=True)
     frame = results.frame()
     if not frame.empty:
         report(frame)

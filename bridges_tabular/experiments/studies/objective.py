@@ -22,7 +22,7 @@ from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, Stud
 from bridges_tabular.experiments.models import Regressor, build_model
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
-from bridges_tabular.experiments.studies.storage import StorageLost, storage_errors
+from bridges_tabular.experiments.studies.storage import StorageLost, describe, storage_errors
 from bridges_tabular.experiments.tables import Split, Table
 
 _POINT_METRICS: dict[str, Callable[..., float]] = {"rmse": scores.rmse, "mae": scores.mae}
@@ -194,7 +194,7 @@ class Objective:
             prune = trial.should_prune()
         except storage_errors() as error:
             # not an error of the fit around us
-            raise StorageLost(" ".join(str(error).split())) from error
+            raise StorageLost(describe(error)) from error
         finally:
             self.report_seconds += time.perf_counter() - started
         if prune:

@@ -24,7 +24,7 @@ from bridges_tabular.experiments.studies.objective import Objective, Part, check
 from bridges_tabular.experiments.studies.queue import TrialQueue
 from bridges_tabular.experiments.studies.sampling import check_sampling, count_trials, make_pruner, make_sampler
 from bridges_tabular.experiments.studies.space import Space, read_space
-from bridges_tabular.experiments.studies.storage import StorageLost, storage_errors
+from bridges_tabular.experiments.studies.storage import StorageLost, loss_in_words, storage_errors
 from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
 
 # gets the trials after each change, and the share of the running trial that is done in between
@@ -179,20 +179,15 @@ class Search:
         ExperimentError
             If the storage is lost, or trials keep failing with the same error.
         """
-        queue: TrialQueue | None = None
-        try:
-            with quiet_optuna():
-                queue = self.queue(storage)
+        with loss_in_words(), quiet_optuna():
+            queue = self.queue(storage)
+            try:
                 with self.objective.sharing():
                     self._run(queue, watch, deadline, stop)
-        except BaseException as error:
-            if queue is not None:
-                with quiet_optuna(), suppress(Exception):
+            except BaseException:
+                with suppress(Exception):
                     queue.release()
-            if not isinstance(error, storage_errors()):
                 raise
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise ExperimentError(f"the storage of the study is lost, and the same command goes on: {reason}") from None
 
     def _run(self, queue: TrialQueue, watch: Watcher, deadline: float | None, stop: Callable[[], bool]) -> None:
         watch(queue.trials(), None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +25,7 @@ except ModuleNotFoundError:  # Windows, where several workers need a database
     fcntl = None  # type: ignore[assignment]
 
 JOURNAL_FILE = "study.log"
+PROXY = "grpc://"
 _SQLITE_PATIENCE = 60.0
 _PROXY_PATIENCE = 10.0
 
@@ -50,8 +53,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         if url is None:
             folder.mkdir(parents=True, exist_ok=True)
             return _open_journal(folder / JOURNAL_FILE)
-        if url.startswith("grpc://"):
-            return _open_proxy(url.removeprefix("grpc://"))
+        if url.startswith(PROXY):
+            return _open_proxy(url.removeprefix(PROXY))
         if "://" in url:
             return _open_database(url)
         check_writable(Path(url))
@@ -75,6 +78,23 @@ def storage_errors() -> tuple[type[Exception], ...]:
     )
     grpc: Any = sys.modules.get("grpc")
     return errors if grpc is None else (*errors, grpc.RpcError)
+
+
+@contextmanager
+def loss_in_words() -> Iterator[None]:
+    """Turn what a lost storage raises inside the block into an ExperimentError."""
+    try:
+        yield
+    except storage_errors() as error:
+        reason = describe(error.__cause__ or error)
+        raise ExperimentError(f"the storage of the study is lost, and the same command goes on: {reason}") from None
+
+
+def describe(error: BaseException) -> str:
+    """Return what a storage's error says, in one line."""
+    details = getattr(error, "details", None)
+    # gRPC's own text is a page
+    return " ".join(str(details() if callable(details) else error).split())
 
 
 def hide_password(url: str) -> str:
@@ -160,7 +180,7 @@ def _lock_from_the_start(engine: Any) -> None:
 def _open_proxy(address: str) -> BaseStorage:
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdecimal():
-        raise ExperimentError(f"'grpc://{address}' must have the form grpc://HOST:PORT")
+        raise ExperimentError(f"'{PROXY}{address}' must have the form {PROXY}HOST:PORT")
     try:
         proxy = optuna.storages.GrpcStorageProxy(host=host, port=int(port))
         proxy.wait_server_ready(timeout=_PROXY_PATIENCE)

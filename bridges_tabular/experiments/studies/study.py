@@ -22,7 +22,7 @@ from bridges_tabular.experiments.studies.progress import StudyBars
 from bridges_tabular.experiments.studies.report import render_study
 from bridges_tabular.experiments.studies.search import Data, Search, quiet_optuna
 from bridges_tabular.experiments.studies.space import with_values
-from bridges_tabular.experiments.studies.storage import JOURNAL_FILE, hide_password, open_storage
+from bridges_tabular.experiments.studies.storage import JOURNAL_FILE, PROXY, hide_password, loss_in_words, open_storage
 from bridges_tabular.experiments.studies.table import trials_frame
 from bridges_tabular.experiments.studies.workers import run_workers
 
@@ -128,12 +128,13 @@ class BridgeStudy:
         with StudyBars(self._searches, quiet) as bars:
             for search in self._searches:
                 self._run(search, bars, deadline)
-        with quiet_optuna():
+        with loss_in_words(), quiet_optuna():
             studies = {search.model: search.study(self._storage) for search in self._searches}
             trials = trials_frame({search.model: studies[search.model] for search in self._searches}, self._searches)
             best = self._best_experiment(studies)
-            self._write(TRIALS_FILE, trials.to_csv(index=False))
-            self._write(STUDY_FILE, render_study(self.experiment, studies, self._searches))
+            page = render_study(self.experiment, studies, self._searches)
+        self._write(TRIALS_FILE, trials.to_csv(index=False))
+        self._write(STUDY_FILE, page)
         self._write(BEST_FILE, _without_password(best).to_yaml())
         comparison = compare(best, quiet=quiet)
         self._write(RESULTS_FILE, comparison.results.to_csv(index=False))
@@ -143,6 +144,9 @@ class BridgeStudy:
     def dashboard_command(self) -> str:
         """The command that shows the trials in a browser, with the extra "dashboard"."""
         url = self._block.storage
+        if url is not None and url.startswith(PROXY):
+            # the dashboard knows no proxies, and the proxy alone knows what it stands before
+            return "optuna-dashboard STORAGE_OF_THE_PROXY"
         return f"optuna-dashboard {hide_password(url) if url else (self.out or Path()) / JOURNAL_FILE}"
 
     def _open(self, overwrite: bool) -> BaseStorage:
@@ -171,8 +175,14 @@ class BridgeStudy:
         if self._block.workers == 1:
             search.run(self._storage, watch, deadline)
             return
-        queue = search.queue(self._storage)
-        run_workers(self.experiment, search.model, self.out or Path(), deadline, lambda: watch(queue.trials(), None))
+        with loss_in_words():
+            queue = search.queue(self._storage)
+
+        def look() -> None:
+            with loss_in_words():
+                watch(queue.trials(), None)
+
+        run_workers(self.experiment, search.model, self.out or Path(), deadline, look)
 
     def _best_experiment(self, studies: Mapping[str, optuna.Study]) -> Experiment:
         models: dict[str, ModelBlock] = {}

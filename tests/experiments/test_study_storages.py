@@ -1,0 +1,100 @@
+"""Storages that several processes share, and their loss."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from bridges_tabular.experiments import BridgeStudy, ExperimentError
+
+SERVER = """
+import sys, optuna
+optuna.storages.run_grpc_proxy_server(optuna.storages.RDBStorage(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def study(content: dict[str, Any]) -> dict[str, Any]:
+    content["models"]["bins"] |= {"location": "none", "n_jobs": 1}
+    space = {"learning_rate": {"type": "float", "low": 0.1, "high": 0.5}}
+    content["study"] = {"model": "bins", "trials": 4, "workers": 2, "bundled_space": False, "space": space}
+    return content
+
+
+def spoil(condition: Callable[[], bool], action: Callable[[], object]) -> threading.Thread:
+    """Act as soon as the condition holds, beside the test."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not condition():
+            time.sleep(0.05)
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_journal_that_is_lost_under_several_workers_is_named(study: dict[str, Any], tmp_path: Path) -> None:
+    study["study"]["trials"] = 500
+    journal = tmp_path / "out" / "study.log"
+
+    def lose() -> None:
+        journal.unlink()
+        journal.mkdir()
+
+    running = BridgeStudy(study, tmp_path / "out")
+    thread = spoil(lambda: '"values":[' in journal.read_text("utf-8"), lose)
+    with pytest.raises(
+        ExperimentError, match=r"^the storage of the study is lost, and the same command goes on: .*log"
+    ):
+        running.optimize(quiet=True)
+    thread.join()
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A gRPC proxy before a database, in a process of its own, and its URL."""
+    pytest.importorskip("grpc")
+    pytest.importorskip("google.protobuf")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", SERVER, f"sqlite:///{tmp_path / 'study.db'}", str(port)])
+    yield f"grpc://127.0.0.1:{port}", process
+    process.kill()
+    process.wait()
+
+
+def test_workers_share_a_study_behind_a_proxy(
+    study: dict[str, Any], tmp_path: Path, proxy: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, server = proxy
+    study["study"]["storage"] = url
+    tuned = BridgeStudy(study, tmp_path / "out")
+    trials = tuned.optimize(quiet=True).trials
+    assert len(trials) == 4
+    assert trials["state"].isin(["complete", "pruned"]).all()
+    # it is the proxy's database that holds them
+    kept = optuna.load_study(study_name="experiment.bins", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [trial.params["learning_rate"] for trial in kept.trials] == trials["learning_rate"].tolist()
+    # which the dashboard has to be given
+    assert url not in tuned.dashboard_command
+    study["study"] |= {"trials": 500, "workers": 1}
+    thread = spoil(lambda: len(kept.trials) > 5, lambda: os.kill(server.pid, signal.SIGKILL))
+    with pytest.raises(
+        ExperimentError, match=r"^the storage of the study is lost, and the same command goes on: [^<>]+$"
+    ):
+        BridgeStudy(study, tmp_path / "out").optimize(quiet=True)
+    thread.join()

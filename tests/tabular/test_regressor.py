@@ -360,3 +360,19 @@ def test_every_option_trains_and_saves(table, tmp_path, options):
 def test_combinations_without_effect_are_refused_by_name(table, params, message):
     with pytest.raises(ValueError, match=message):
         regressor(**params).fit(*table)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal", "exponential"])
+def test_by_default_extreme_targets_have_codes_as_wide_as_others(draw):
+    # a code squeezed against the end of the axis biases the network inwards
+    random = np.random.default_rng(0)
+    y = getattr(random, draw)(size=2_000)
+    model = TabularBridgeRegressor(scheme="soft", max_epochs=1).fit(random.normal(size=(2_000, 2)), y)
+    codec = model.codecs_[0]
+    targets = codec.standardise(torch.as_tensor(np.quantile(y, [0.0, 0.01, 0.5, 0.99, 1.0])))
+    psi = codec.encode(targets).exp().double()
+    mean = psi @ codec.centers
+    deviations = (psi * (codec.centers - mean[:, None]) ** 2).sum(1).sqrt().numpy()
+    widths = codec.bins.widths[codec.bins.assign(targets.numpy())]
+    assert (deviations > 0.5 * widths).all()
+    assert (deviations < 3 * widths).all()

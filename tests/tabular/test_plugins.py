@@ -58,7 +58,7 @@ def test_an_encoder_of_ones_own(table, tmp_path, scheme):
     assert model.score(X[350:], y[350:]) > 0.25
     encoder = model.model_.codecs[0].encoder
     assert isinstance(encoder, Laplace)
-    start = float(np.log(16 / 1.5 / 4))
+    start = float(np.log(16 / model.smoothing / 4))
     assert (float(encoder.log_rate) == pytest.approx(start)) == (scheme == "soft")
     model.save(tmp_path / "m")
     loaded = TabularBridgeRegressor.load(tmp_path / "m")

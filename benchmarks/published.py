@@ -150,7 +150,7 @@ def _report_engine(engine: str, frame: pd.DataFrame) -> None:
         # published to two decimals, those of cpu_act to three
         half = 0.0005 if name == "cpu_act" else 0.005
         misses = [] if means["rmse"] <= rmse + half + errors["rmse"] else ["RMSE"]
-        if means["log_likelihood"] < likelihood - half - errors["log_likelihood"]:
+        if means["log_likelihood"] < likelihood - errors["log_likelihood"]:
             misses.append("log-likelihood")
         met += not misses
         texts = [f"{means[c]:.4g} +- {errors[c]:.2g}" for c in errors.index]

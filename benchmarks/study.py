@@ -282,12 +282,15 @@ def worth(data: Path, tables: list[str], engines: list[str], seeds: list[int], t
 
 
 def worth_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds, and the tuned bridge relative to tuned least squares."""
-    scores = results.pivot_table(index=["table", "engine"], columns="model", values=["rmse", "crps"])
+    """Means over seeds, and the geometric mean of the tuned bridge relative to tuned least squares, paired."""
+    groups = ["table", "engine"]
+    scores = results.pivot_table(index=groups, columns="model", values=["rmse", "crps"])
     scores.columns = scores.columns.map(lambda key: f"{key[1]} {key[0]}")
     for score in ("rmse", "crps"):
-        scores[f"{score} ratio"] = scores[f"bridge_tuned {score}"] / scores[f"least_squares_tuned {score}"]
-    scores["seeds"] = results.groupby(["table", "engine"])["seed"].nunique()
+        paired = results.pivot_table(index=[*groups, "seed"], columns="model", values=score)
+        logs = np.log(paired["bridge_tuned"] / paired["least_squares_tuned"])
+        scores[f"{score} ratio"] = np.exp(logs.groupby(level=groups).mean())
+    scores["seeds"] = results.groupby(groups)["seed"].nunique()
     return scores.sort_index(axis=1).round(4)
 
 

@@ -34,6 +34,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.trial import TrialState
+from scipy.stats import gmean
 
 from bridges_tabular.experiments import BridgeStudy, Experiment
 
@@ -288,8 +289,8 @@ def worth_table(results: pd.DataFrame) -> pd.DataFrame:
     scores.columns = scores.columns.map(lambda key: f"{key[1]} {key[0]}")
     for score in ("rmse", "crps"):
         paired = results.pivot_table(index=[*groups, "seed"], columns="model", values=score)
-        logs = np.log(paired["bridge_tuned"] / paired["least_squares_tuned"])
-        scores[f"{score} ratio"] = np.exp(logs.groupby(level=groups).mean())
+        ratio = paired["bridge_tuned"] / paired["least_squares_tuned"]
+        scores[f"{score} ratio"] = ratio.groupby(level=groups).agg(gmean)
     scores["seeds"] = results.groupby(groups)["seed"].nunique()
     return scores.sort_index(axis=1).round(4)
 

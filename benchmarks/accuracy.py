@@ -39,9 +39,10 @@ KEY = ["table", "rows", "seed", "backbone", "model"]
 COLUMNS = [*KEY, "n_train", "rmse", "crps", "coverage_90", "fit_seconds"]
 COVERAGE = 0.9
 LARGE = 1_500
-# small networks, for the check that the ranking carries over
+# the default; another activation, and small networks, for the checks that the ranking carries over
 BACKBONES: dict[str, dict[str, Any]] = {
     "CategoryEmbeddingModelConfig": {},
+    "CategoryEmbeddingModelConfig:SELU": {"activation": "SELU", "initialization": "xavier"},
     "FTTransformerConfig": {"num_heads": 4, "num_attn_blocks": 2, "input_embed_dim": 16},
     "GANDALFConfig": {"gflu_stages": 3},
 }
@@ -61,7 +62,8 @@ def split(X: pd.DataFrame, y: Array, rows: int | None, seed: int) -> tuple[Rows,
 def measure(model: str, backbone: str, parts: tuple[Rows, Rows, Rows], seed: int) -> Iterator[dict[str, Any]]:
     """Lines of results of one fit; least squares has two, with its two distributions."""
     train, validation, (X, y) = parts
-    params: dict[str, Any] = {"backbone": backbone, "backbone_params": BACKBONES[backbone], "random_state": seed}
+    kind = backbone.partition(":")[0]
+    params: dict[str, Any] = {"backbone": kind, "backbone_params": BACKBONES[backbone], "random_state": seed}
     start = time.process_time()
     if model == "mdn":
         yield {"model": model, **_mixture(TabularBridgeRegressor(**params, scheme="least_squares"), parts, seed)}

@@ -46,21 +46,41 @@ def spoil(condition: Callable[[], bool], action: Callable[[], object]) -> thread
     return thread
 
 
-def test_a_journal_that_is_lost_under_several_workers_is_named(study: dict[str, Any], tmp_path: Path) -> None:
+def remove(journal: Path) -> None:
+    # in one step, and so that no worker that starts late can make it anew
+    nowhere = journal.with_name("link")
+    nowhere.symlink_to(journal.parent / "gone" / "study.log")
+    nowhere.replace(journal)
+
+
+def damage(journal: Path) -> None:
+    with journal.open("ab") as file:
+        file.write(b"not a line of a journal\nnor is this\n")
+
+
+@pytest.mark.parametrize("lose", [remove, damage])
+def test_a_journal_that_is_lost_under_several_workers_is_named(
+    study: dict[str, Any], tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
     study["study"]["trials"] = 500
     journal = tmp_path / "out" / "study.log"
-
-    def lose() -> None:
-        journal.unlink()
-        journal.mkdir()
-
     running = BridgeStudy(study, tmp_path / "out")
-    thread = spoil(lambda: '"values":[' in journal.read_text("utf-8"), lose)
+    thread = spoil(lambda: '"values":[' in journal.read_text("utf-8"), lambda: lose(journal))
     with pytest.raises(
-        ExperimentError, match=r"^the storage of the study is lost, and the same command goes on: .*log"
+        ExperimentError, match=r"^the storage of the study is lost, and the same command goes on: .*study\.log"
     ):
         running.optimize(quiet=True)
     thread.join()
+
+
+def test_a_removed_journal_is_not_begun_anew(study: dict[str, Any], tmp_path: Path) -> None:
+    study["study"]["workers"] = 1
+    journal = tmp_path / "out" / "study.log"
+    running = BridgeStudy(study, tmp_path / "out")
+    journal.unlink()
+    with pytest.raises(ExperimentError, match=r"^the storage of the study is lost.*study\.log"):
+        running.optimize(quiet=True)
+    assert not journal.exists()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,7 +65,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         # whatever the driver of a database raises
         cause = getattr(error, "orig", None) or (error.__cause__ if isinstance(error, ImportError) else None) or error
         reason = " ".join(str(cause).split())
-        raise ExperimentError(f"study.storage: {hide_password(url or '')} cannot be opened: {reason}") from None
+        name = folder / JOURNAL_FILE if url is None else hide_password(url)
+        raise ExperimentError(f"study.storage: {name} cannot be opened: {reason}") from None
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
@@ -120,9 +121,16 @@ class _Journal(JournalFileBackend):
         super().__init__(str(path))
         self._path = path
 
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            raise OSError(f"{self._path} is damaged: {error}") from None
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self._path.open("a+b") as file:
+        # not "a": that would begin a removed journal anew, in the middle of a study
+        with self._path.open("r+b") as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX)
             _cut_unfinished_line(file)

@@ -94,7 +94,7 @@ def ours(layers: str, scheme: str, k: int = 32, calibration: str = "none") -> Co
         model = TabularBridgeRegressor(
             scheme=scheme,
             n_bins=k,
-            backbone_params={"layers": layers},
+            backbone_params={"layers": layers, "activation": "ReLU", "initialization": "kaiming"},
             batch_size=batch,
             max_epochs=epochs,
             calibration=calibration,

@@ -213,10 +213,16 @@ def _kmeans(values: Floats, shares: Floats, k: int, max_iter: int = 300) -> Floa
         chosen = np.union1d(chosen, extra)
     centers = values[chosen]
     for _ in range(max_iter):
-        cut = np.searchsorted(values, (centers[:-1] + centers[1:]) / 2, side="right")
+        cut = np.searchsorted(values, (centers[:-1] + centers[1:]) / 2)
         bounds = np.concatenate([[0], cut, [values.size]])
-        weight = np.diff(mass[bounds])
-        moved = np.where(weight > 0, np.diff(moment[bounds]) / np.maximum(weight, 1e-300), centers)
+        sizes = np.diff(bounds)
+        if not sizes.all():
+            # a cluster that its neighbours emptied begins anew at the value that is served worst
+            error = shares * (values - np.repeat(centers, sizes)) ** 2
+            centers[np.argmin(sizes)] = values[np.argmax(error)]
+            centers.sort()
+            continue
+        moved = np.diff(moment[bounds]) / np.diff(mass[bounds])
         if np.allclose(moved, centers, rtol=0, atol=1e-12 * (values[-1] - values[0])):
             break
         centers = moved

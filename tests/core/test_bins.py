@@ -102,6 +102,12 @@ def test_kmeans_reaches_the_inertia_of_scikit_learn():
     np.testing.assert_allclose(bins.centers[1:-1], centers[1:-1], rtol=1e-6)
 
 
+def test_kmeans_leaves_no_bin_empty_whose_neighbours_took_its_targets():
+    y = [-5, 0, 0, 2, 3, 4, 5, 26, 32, 47, 50, 56, 57]
+    bins = Bins.fit(y, 5, "kmeans")
+    assert (np.bincount(bins.assign(y), minlength=5) > 0).all()
+
+
 def test_blend_bounds_the_widths_that_quantiles_leave_open():
     y = np.concatenate([np.random.default_rng(3).normal(size=2_000), [100.0]])
     blend, quantile = Bins.fit(y, 32), Bins.fit(y, 32, "quantile")

@@ -83,7 +83,10 @@ def test_a_file_adds_replaces_and_takes_out() -> None:
     # what the model has is always among what is searched
     assert found["n_bins"]["high"] == 300
     assert found["backbone_params.layers"]["choices"][0] == "8"
-    assert space.defaults["backbone_params.activation"] == "ReLU"
+    # of the package before those of pytorch-tabular
+    assert space.defaults["backbone_params.activation"] == "GELU"
+    assert space_of("tabular", {}).defaults["backbone_params.layers"] == "128-128-128"
+    assert space_of("tabular", {"backbone": "GANDALFConfig"}).defaults["backbone_params.gflu_stages"] == 6
     replaced = {"smoothing": {"type": "float", "low": 0.5, "high": 2}}
     assert space_of("xgboost", {"scheme": "soft"}, space=replaced).defaults["smoothing"] == 0.75
     alone = space_of("tabular", params, space={"n_bins": {"type": "int", "low": 8, "high": 16}}, bundled_space=False)

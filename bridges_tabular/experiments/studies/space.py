@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -307,17 +307,20 @@ def _check_values(parameter: Parameter, model: str, block: ModelBlock, seed: int
 
 def _default(name: str, params: Mapping[str, Any]) -> Any:
     key, _, rest = name.partition(".")
-    value = params[key]
-    if not rest:
-        return value
-    if value is not None and rest in value:
-        return value[rest]
     if key == "backbone_params":
-        from dataclasses import MISSING
+        return _backbone_default(rest, params["backbone"], params[key])
+    value = params[key]
+    return value if not rest or value is None else value.get(rest)
 
-        from pytorch_tabular import models
 
-        field = getattr(models, params["backbone"]).__dataclass_fields__.get(rest)
-        if field is not None and field.default is not MISSING:
-            return field.default
-    return None
+def _backbone_default(name: str, backbone: str, given: dict[str, Any] | None) -> Any:
+    # seconds to import, and only studies of networks need them
+    from pytorch_tabular import models
+
+    from bridges_tabular.tabular.defaults import backbone_params
+
+    known = backbone_params(backbone, given)
+    if name in known:
+        return known[name]
+    field = getattr(models, backbone).__dataclass_fields__.get(name)
+    return None if field is None or field.default is MISSING else field.default

@@ -147,6 +147,16 @@ def report(frame: pd.DataFrame) -> None:
         print("\nTime to fit / that of least squares, geometric mean over tables")
         times = ratios(part, "fit_seconds").map(np.log).mean().map(np.exp)
         print(times.round(1).to_string())
+    _report_activation(frame)
+
+
+def _report_activation(frame: pd.DataFrame) -> None:
+    lines = frame.set_index(["backbone", *KEY[:3], "model"])["rmse"]
+    default, relu = (lines.get(name) for name in list(BACKBONES)[:2])
+    if default is not None and relu is not None:
+        tables = np.log(default / relu).dropna().groupby(["model", "table"]).mean()
+        print("\nTest RMSE of the default / that with ReLU, geometric mean over tables")
+        print(np.exp(tables.groupby("model").mean()).round(3).to_string())
 
 
 def _report_score(table: pd.DataFrame, score: str) -> None:

@@ -34,7 +34,7 @@ from sklearn.base import clone
 
 from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.core import scores
-from bridges_tabular.tabular.defaults import batch_size
+from bridges_tabular.tabular.defaults import STEPS, batch_size
 
 Regressor = TabularBridgeRegressor | XGBBridgeRegressor
 
@@ -54,7 +54,6 @@ PUBLISHED = {
 ENGINES = ["network", "xgboost"]
 # candidates differ below so many training rows
 SMALL = 2_000
-STEPS = 8_000
 
 
 def candidates(engine: str, n_train: int) -> dict[str, Regressor]:

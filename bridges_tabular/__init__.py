@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
-    from bridges_tabular._artifacts import load
+    from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
     from bridges_tabular.core.bins import Bins
     from bridges_tabular.core.calibration import DistributionCalibrator
@@ -46,7 +46,7 @@ _HOMES = {
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
-    "load": "_artifacts",
+    "load": "regressors.artifacts",
 }
 
 __all__ = [

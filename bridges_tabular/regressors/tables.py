@@ -1,7 +1,8 @@
-"""From the user's features, targets, weights and validation rows to checked arrays, for both engines."""
+"""Columns of a user's table: their names, their kinds, and the numbers and codes that engines read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Number
 from typing import Any, Self
 
@@ -10,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types as pandas_types
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, validate_data
+
+from bridges_tabular.regressors import dates
 
 Category = str | bool | int | float
 
@@ -24,9 +26,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 class TableEncoder:
     """Splits a table into an array of numbers and an array of category codes.
 
-    Integers, floats and booleans are numbers; text, ``category`` columns and mixed objects are categories. A
-    column without a single value counts as numbers, all missing. Categories are those seen in ``fit``: an
-    ordered pandas categorical keeps its order, others are sorted (numbers before text).
+    Integers, floats and booleans are numbers; text, ``category`` columns and mixed objects are categories; a column of
+    dates becomes several, see :mod:`bridges_tabular.regressors.dates`. A column without a single value counts as
+    numbers, all missing, unless its dtype says otherwise. Categories are those seen in ``fit``: an ordered pandas
+    categorical keeps its order, others are sorted (numbers before text).
 
     Attributes
     ----------
@@ -35,10 +38,14 @@ class TableEncoder:
     n_features_in_ : int
     named : bool
         Whether the table of ``fit`` named its columns. Named columns are found by name, others by position.
-    numeric_columns, categorical_columns : list of str
-        The two kinds, in the table's order.
+    dates : dict of str to bool
+        The columns of dates, and whether their hours differ.
+    columns : list of str
+        Names of what engines read, dates expanded, in the table's order.
+    sources : list of int
+        Position of the user's column that each of ``columns`` comes from.
     categories : dict of str to list
-        The values of each categorical column; code j stands for the j-th value.
+        The values of each of ``columns`` that holds categories; code j stands for the j-th value.
 
     Examples
     --------
@@ -51,6 +58,9 @@ class TableEncoder:
 
     feature_names_in_: list[str]
     named: bool
+    dates: dict[str, bool]
+    columns: list[str]
+    sources: list[int]
     categories: dict[str, list[Category]]
 
     @property
@@ -66,35 +76,48 @@ class TableEncoder:
     @property
     def numeric_columns(self) -> list[str]:
         """Names of the columns that hold numbers."""
-        return [name for name in self.feature_names_in_ if name not in self.categories]
+        return [name for name in self.columns if name not in self.categories]
 
-    def fit(self, X: Any) -> Self:
+    def fit(self, X: Any, *others: pd.DataFrame) -> Self:
         """Learn the columns of a table: their names, their kinds, their categories.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, p)
+        *others : DataFrame
+            Further rows of the same table. A column that has no value in X is of the kind that it has in them; their
+            categories are not learned.
 
         Raises
         ------
         ValueError
-            If a column's dtype is neither of numbers nor of categories, or two columns share a name.
+            If a column's dtype is neither of numbers, of categories nor of dates, or two columns share a name.
         TypeError
-            If a column holds objects that are neither numbers nor text.
+            If a column holds objects that are neither numbers, text nor dates.
         """
         frame = as_frame(X)
         self.named = _is_named(frame)
         self.feature_names_in_ = (
             [str(name) for name in frame.columns] if self.named else [f"x{j}" for j in range(frame.shape[1])]
         )
-        repeated = pd.Index(self.feature_names_in_)[pd.Index(self.feature_names_in_).duplicated()]
-        if len(repeated):
-            raise ValueError(f"column {repeated[0]!r} appears more than once")
-        self.categories = {}
+        _check_unique(self.feature_names_in_)
+        frames = [frame, *(self._select(other) for other in others)]
+        self.dates, self.columns, self.sources, self.categories = {}, [], [], {}
         for position, name in enumerate(self.feature_names_in_):
-            column = frame.iloc[:, position]
-            if _is_categorical(column, name):
-                self.categories[name] = _learn_categories(column, name)
+            parts = [part.iloc[:, position] for part in frames]
+            # a column's kind must not depend on which of its rows were held out
+            known = next((part for part in parts if part.notna().any()), parts[0])
+            if dates.holds_dates(known):
+                self.dates[name] = any(dates.has_hours(part) for part in parts if dates.holds_dates(part))
+            for column_name, column in self._read(parts[0], name):
+                self.columns.append(column_name)
+                self.sources.append(position)
+                if name in self.dates:
+                    if column_name not in dates.numbers_of(name):
+                        self.categories[column_name] = _learn_categories(column, column_name)
+                elif _is_categorical(known, name):
+                    self.categories[column_name] = _learn_categories(column, column_name)
+        _check_unique(self.columns)
         return self
 
     def transform(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -106,42 +129,62 @@ class TableEncoder:
 
         Returns
         -------
-        numeric : array of shape (n, p_numeric)
+        numeric : array of shape (n, numeric_columns)
             NaN where missing.
-        codes : array of shape (n, p_categorical)
+        codes : array of shape (n, categorical_columns)
             Position in ``categories``, -1 where missing or unseen in ``fit``.
 
         Raises
         ------
         ValueError
-            If columns are missing, a numeric column holds text or infinite values, or a text column numbers.
+            If columns are missing, a numeric column holds text or infinite values, a text column numbers, or a column
+            of dates anything else.
         """
         frame = self._select(as_frame(X))
         numeric = np.empty((len(frame), len(self.numeric_columns)))
         codes = np.empty((len(frame), len(self.categories)), dtype=np.int64)
         next_numeric = next_code = 0
-        for position, name in enumerate(self.feature_names_in_):
-            column = frame.iloc[:, position]
-            if name in self.categories:
-                codes[:, next_code] = _encode_categories(column, self.categories[name], name)
-                next_code += 1
-            else:
-                numeric[:, next_numeric] = _to_numbers(column, name)
-                next_numeric += 1
+        for position, source in enumerate(self.feature_names_in_):
+            for name, column in self._read(frame.iloc[:, position], source):
+                if name in self.categories:
+                    codes[:, next_code] = _encode_categories(column, self.categories[name], name)
+                    next_code += 1
+                else:
+                    numeric[:, next_numeric] = _to_numbers(column, name)
+                    next_numeric += 1
         return numeric, codes
 
     def to_dict(self) -> dict[str, Any]:
         """State as plain values that JSON can hold."""
-        return {"columns": self.feature_names_in_, "named": self.named, "categories": self.categories}
+        return {
+            "names": self.feature_names_in_,
+            "named": self.named,
+            "dates": self.dates,
+            "columns": self.columns,
+            "sources": self.sources,
+            "categories": self.categories,
+        }
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
         """Rebuild an encoder from :meth:`to_dict`."""
         encoder = cls()
-        encoder.feature_names_in_ = list(state["columns"])
+        encoder.feature_names_in_ = list(state["names"])
         encoder.named = bool(state["named"])
+        encoder.dates = dict(state["dates"])
+        encoder.columns = list(state["columns"])
+        encoder.sources = list(state["sources"])
         encoder.categories = {name: list(values) for name, values in state["categories"].items()}
         return encoder
+
+    def _read(self, column: pd.Series[Any], name: str) -> Iterator[tuple[str, pd.Series[Any]]]:
+        """What engines read of a user's column."""
+        if name not in self.dates:
+            yield name, column
+            return
+        if not (dates.holds_dates(column) or column.isna().all()):
+            raise ValueError(f"column {name!r} held dates in fit and now holds {_first_value(column)!r}")
+        yield from dates.expand(column, name, self.dates[name])
 
     def _select(self, frame: pd.DataFrame) -> pd.DataFrame:
         if self.named and _is_named(frame):
@@ -190,121 +233,24 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     return frame
 
 
-def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
-    """Return the target as finite floats.
-
-    Parameters
-    ----------
-    y : array of shape (n,)
-        A column vector is taken too, with scikit-learn's DataConversionWarning.
-    name : str
-        How to call it in an error.
-
-    Returns
-    -------
-    array of shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If it is missing, not one-dimensional, not numeric, or holds NaN or infinite values.
-    """
-    if y is None:
-        raise ValueError(f"a regressor requires y to be passed, but the target {name} is None")
-    column = pd.Series(column_or_1d(y, warn=True))
-    target = _as_floats(column)
-    if target is None:
-        raise ValueError(f"the target {name} is not numeric: it holds {_first_other(column)!r}")
-    unusable = int(np.count_nonzero(~np.isfinite(target)))
-    if unusable:
-        raise ValueError(f"Input {name} contains NaN or infinity: {unusable} of {len(target)} values")
-    return target
-
-
-def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | None:
-    """Return weights as floats of shape (n,), or None where none were given.
-
-    Raises
-    ------
-    ValueError
-        If there are not ``n`` of them, any is negative or not finite, or all are zero.
-    """
-    if sample_weight is None:
-        return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.ndim == 0:
-        weights = np.full(n, float(weights))
-    if weights.shape != (n,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n},)")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("sample_weight holds negative, NaN or infinite values")
-    if not weights.any():
-        raise ValueError("sample_weight is zero everywhere")
-    return weights
-
-
-def check_eval_set(eval_set: Any) -> tuple[Any, Any, Any] | None:
-    """Read ``eval_set`` in any of its forms.
-
-    Parameters
-    ----------
-    eval_set : None, (X, y), (X, y, sample_weight) or a list holding one such tuple
-
-    Returns
-    -------
-    (X, y, sample_weight) as given, the weights None where absent; None where there is no ``eval_set``.
-
-    Raises
-    ------
-    ValueError
-        If it holds more than one validation set, or something else than two or three parts.
-    """
-    if eval_set is None:
-        return None
-    if isinstance(eval_set, list):
-        if len(eval_set) != 1:
-            raise ValueError(f"eval_set must hold one validation set, got a list of {len(eval_set)}")
-        eval_set = eval_set[0]
-    if not isinstance(eval_set, tuple | list) or len(eval_set) not in (2, 3):
-        raise ValueError("eval_set must be (X, y), (X, y, sample_weight) or a list holding one of them")
-    X, y, *weights = eval_set
-    return X, y, (weights[0] if weights else None)
-
-
-def split_validation(
-    n: int, fraction: float, random_state: int | np.random.RandomState | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose the rows to hold out for early stopping.
-
-    Returns
-    -------
-    training, validation : arrays of int
-        Row numbers in ascending order; together all of ``range(n)``. Each has at least one row.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two rows.
-    """
-    if n < 2:
-        raise ValueError(f"n_samples = {n}: at least 2 rows are needed to hold out validation rows")
-    n_validation = min(max(round(n * fraction), 1), n - 1)
-    order = check_random_state(random_state).permutation(n)
-    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
-
-
 def _is_named(frame: pd.DataFrame) -> bool:
     return all(isinstance(name, str) for name in frame.columns)
+
+
+def _check_unique(names: list[str]) -> None:
+    repeated = pd.Index(names)[pd.Index(names).duplicated()]
+    if len(repeated):
+        raise ValueError(f"column {repeated[0]!r} appears more than once")
 
 
 def _is_categorical(column: pd.Series[Any], name: str) -> bool:
     dtype = column.dtype
     if pandas_types.is_complex_dtype(dtype):
         raise ValueError(f"Complex data not supported: column {name!r} holds {dtype}")
-    if pandas_types.is_numeric_dtype(dtype) or bool(column.isna().all()):
-        return False
     if isinstance(dtype, pd.CategoricalDtype):
         return True
+    if pandas_types.is_numeric_dtype(dtype) or bool(column.isna().all()):
+        return False
     content = pandas_types.infer_dtype(column, skipna=True)
     if content in _NUMERIC_OBJECTS:
         return False
@@ -347,16 +293,17 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
 
 
 def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
-    numbers = _as_floats(column)
+    numbers = as_floats(column)
     if numbers is None:
-        raise ValueError(f"column {name!r} held numbers in fit and now holds {_first_other(column)!r}")
+        raise ValueError(f"column {name!r} held numbers in fit and now holds {first_other(column)!r}")
     too_large = int(np.count_nonzero(np.abs(numbers) > _LARGEST))
     if too_large:
         raise ValueError(f"column {name!r} holds {too_large} value(s) that are infinite or beyond float32")
     return numbers
 
 
-def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64] | None:
+def as_floats(column: pd.Series[Any]) -> NDArray[np.float64] | None:
+    """Numbers of a column as doubles, NaN where missing; None if it holds anything else."""
     if not pandas_types.is_numeric_dtype(column.dtype):
         column = column.astype(object)
         content = pandas_types.infer_dtype(column, skipna=True)
@@ -366,5 +313,10 @@ def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64] | None:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _first_other(values: pd.Series[Any]) -> Any:
+def first_other(values: pd.Series[Any]) -> Any:
+    """The first value that is present and no number."""
     return next((value for value in values.dropna() if not isinstance(value, Number)), None)
+
+
+def _first_value(values: pd.Series[Any]) -> Any:
+    return values.dropna().iloc[0]

@@ -1,16 +1,15 @@
-"""The door of every regressor, and what an engine behind it has to offer."""
+"""The door of every regressor: check, hold out, scale, let an engine train, calibrate."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
@@ -23,7 +22,8 @@ from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
-from bridges_tabular.regressors.forecast import CalibratedForecast, Code, Forecast, HeldOut, subset
+from bridges_tabular.regressors.engine import Engine, Parts, Trained
+from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.rows import Rows, check_eval_set
@@ -31,7 +31,6 @@ from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table
 
 Floats = NDArray[np.float64]
-State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 CALIBRATION_CONSTRAINTS: dict[str, Any] = {
     "calibration": [StrOptions(set(CALIBRATIONS))],
@@ -39,61 +38,6 @@ CALIBRATION_CONSTRAINTS: dict[str, Any] = {
 }
 # distributions are made for so many rows at once where only a few numbers of each are asked for
 _DISTRIBUTION_ROWS = 8192
-
-
-class Trained(Protocol):
-    """What an engine's ``train`` returns: a model of t targets in standard units."""
-
-    @property
-    def codes(self) -> Sequence[Code | None]:
-        """The code that pi of each target was trained on; None for a target without pi."""
-        ...
-
-    @property
-    def codecs(self) -> Sequence[TargetCodec]:
-        """Bins, encoder and decoder of each target; empty for schemes without a code."""
-        ...
-
-    def forecast(self, X: pd.DataFrame) -> Sequence[Forecast]:
-        """What it says of the rows of a table, one forecast for each target."""
-        ...
-
-    def state(self) -> State:
-        """What can be saved: plain values that JSON can hold, and arrays by name."""
-        ...
-
-
-class Engine(Protocol):
-    """What trains: all that a new engine writes."""
-
-    def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> Trained:
-        """Train on rows whose targets are in standard units.
-
-        Parameters
-        ----------
-        rows : Rows
-        watched : Rows or None
-            Validation rows, for early stopping and the scores that ``report`` gets.
-        seed : int
-            Fixes everything that is drawn.
-        report : Report
-            To be called after each epoch or round.
-        """
-        ...
-
-    def restore(self, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Trained:
-        """Rebuild a trained model from what its ``state`` returned."""
-        ...
-
-
-class Parts(NamedTuple):
-    """What a fit uses its rows for, targets in standard units."""
-
-    train: Rows
-    validation: Rows | None
-    conformal: Rows | None
-    everything: Rows | None
-    """Training and validation rows together, where the latter had to be held out."""
 
 
 class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
@@ -269,7 +213,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
 
     @property
     def codec_scales_(self) -> list[TargetScale]:
-        """What turns the positions of each of ``codecs_`` into the units of the target, or of what a location leaves."""
+        """What turns positions of each of ``codecs_`` into units of the target, or of what a location leaves of it."""
         check_is_fitted(self)
         return [one.codec_scale for one in self._calibrated] if self._trained.codecs else []
 

@@ -23,7 +23,7 @@ def holds_dates(column: pd.Series[Any]) -> bool:
         return True
     if isinstance(dtype, pd.ArrowDtype):
         return dtype.kind == "M" or str(dtype).startswith("date")
-    return dtype == object and pandas_types.infer_dtype(column, skipna=True) in _OBJECTS
+    return bool(pandas_types.is_object_dtype(dtype)) and pandas_types.infer_dtype(column, skipna=True) in _OBJECTS
 
 
 def has_hours(column: pd.Series[Any]) -> bool:

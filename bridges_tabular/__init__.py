@@ -14,7 +14,8 @@ from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
     from bridges_tabular.regressors.artifacts import load
-    from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
+    from bridges_tabular.boosting import XGBBridgeRegressor
+    from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
     from bridges_tabular.core.calibration import DistributionCalibrator
     from bridges_tabular.core.conformal import ConformalIntervals
@@ -36,7 +37,7 @@ _HOMES = {
     "BridgeHead": "tabular",
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
-    "ClassifierBridgeRegressor": "boosting",
+    "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.conformal",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 import bridges_tabular
 from bridges_tabular import XGBBridgeRegressor
-from bridges_tabular._progress import listen
 from bridges_tabular.core import scores
+from bridges_tabular.regressors.artifacts import read_arrays
 
 Homes = tuple[pd.DataFrame, pd.Series]
 SMALL: dict[str, Any] = {"n_bins": 8, "n_estimators": 30, "n_jobs": 1}
@@ -82,7 +82,7 @@ def test_the_end_to_end_scheme_trains_its_codes_and_decoder(location: Any, homes
             scheme, location=location, n_bins=8, n_estimators=60, early_stopping_rounds=None, n_jobs=1
         ).fit(X, y)
         model.save(tmp_path / scheme)
-        fitted[scheme] = bridges_tabular._artifacts.read_arrays(tmp_path / scheme)
+        fitted[scheme] = read_arrays(tmp_path / scheme)
     centers = fitted["soft"]["centers"]
     np.testing.assert_array_equal(centers, fitted["end_to_end"]["centers"])
     moved = fitted["end_to_end"]["encoder.slopes"] - fitted["end_to_end"]["encoder.family.slopes"]
@@ -117,27 +117,26 @@ def test_calibration_never_moves_the_point(scheme: Any, calibration: Any, homes:
 
 def test_progress_counts_the_rounds_of_both_stages(homes: Homes) -> None:
     X, y = homes
-    heard: list[tuple[int, int, float | None]] = []
-    with listen(lambda *step: heard.append(step)):
-        XGBBridgeRegressor(**SMALL).fit(X, y)
-    done, total, score = zip(*heard, strict=True)
+    heard: list[tuple[int, int, Any]] = []
+    XGBBridgeRegressor(**SMALL).fit(X, y, report=lambda *step: heard.append(step))
+    done, total, scored = zip(*heard, strict=True)
     assert set(total) == {40}
     assert list(done) == list(range(1, 41))
-    assert set(score[:30]) == {None}
-    assert all(isinstance(value, float) for value in score[30:])
+    assert not any(scored[:30])
+    assert all(set(values) == {"crps"} for values in scored[30:])
 
 
 def test_a_listener_may_end_the_fit(homes: Homes) -> None:
     class Pruned(Exception):
         pass
 
-    def prune(done: int, total: int, score: float | None) -> None:
-        if score is not None:
+    def prune(step: int, total: int, scored: Any) -> None:
+        if scored:
             raise Pruned
 
     X, y = homes
-    with listen(prune), pytest.raises(Pruned):
-        XGBBridgeRegressor(**SMALL).fit(X, y)
+    with pytest.raises(Pruned):
+        XGBBridgeRegressor(**SMALL).fit(X, y, report=prune)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])

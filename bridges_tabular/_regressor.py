@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
-from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, DistributionCalibrator
-from bridges_tabular.core.conformal import ConformalIntervals
+from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
 from bridges_tabular.core.encoders import TargetEncoder
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from bridges_tabular.boosting import XGBBridgeRegressor
     from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
-    from bridges_tabular.core.calibration import DistributionCalibrator
-    from bridges_tabular.core.conformal import ConformalIntervals
+    from bridges_tabular.core.calibration import ConformalIntervals, DistributionCalibrator
     from bridges_tabular.core.decoder import LinearDecoder
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
@@ -38,7 +37,7 @@ _HOMES = {
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
     "ClassifierBridgeRegressor": "classifiers",
-    "ConformalIntervals": "core.conformal",
+    "ConformalIntervals": "core.calibration",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
     "LearnedEncoder": "core.encoders",

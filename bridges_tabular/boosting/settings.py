@@ -15,6 +15,7 @@ from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, Point
 from bridges_tabular.boosting.xgboost import XGBoost
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
+from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder
@@ -75,7 +76,7 @@ class Settings:
         ValueError
             In one line that names the parameter, its value and what would be valid.
         """
-        if self._scheme.has_code and self._given.scheme != "hard" and self._given.tree_method in ("approx", "exact"):
+        if self._scheme.has_code and not self._scheme.one_hot and self._given.tree_method in ("approx", "exact"):
             raise ValueError(f"scheme={self._given.scheme!r} needs tree_method='hist', got {self._given.tree_method!r}")
         if not self._scheme.has_code and self._given.early_stopping_metric in ("crps", "loss"):
             metric = self._given.early_stopping_metric
@@ -85,7 +86,7 @@ class Settings:
         weights = self.weights
         if not weights.alignment_weight + weights.regression_weight > 0:
             raise ValueError("alignment_weight and regression_weight are 0: the trees would have nothing to learn")
-        if self._given.kernel != "tilted" and self._given.scheme != "soft":
+        if self._given.kernel != PARAMETERS["kernel"].default and not self._scheme.has_kernel:
             raise ValueError(
                 f"kernel={self._given.kernel!r} has no effect with scheme={self._given.scheme!r}: "
                 "only the soft encoder has a kernel"

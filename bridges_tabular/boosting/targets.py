@@ -109,7 +109,7 @@ class BinnedTarget(BoostingTarget):
         self.logits = logits
         self.unit = unit
         # hard classes are labels, which the library knows itself
-        self._labels_alone = codec.scheme == "hard"
+        self._labels_alone = SCHEMES[codec.scheme].one_hot
         self._weights = weights
         self._random = random
         self._refit: CodecRefit | None = None
@@ -137,7 +137,7 @@ class BinnedTarget(BoostingTarget):
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         masses = np.maximum((weight / weight.sum()).astype(np.float32) @ codes, _SMALLEST_MASS)
         offsets = np.log(masses / masses.sum()).astype(np.float32)
-        basis = None if rank is None or codec.scheme == "hard" else index_polynomials(len(masses), rank)
+        basis = None if rank is None or SCHEMES[codec.scheme].one_hot else index_polynomials(len(masses), rank)
         return cls(codec, ClassLogits(offsets, basis), unit, weights, random)
 
     @classmethod

@@ -134,7 +134,7 @@ def read_state(directory: str | Path, class_name: str) -> dict[str, Any]:
 
 def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as safetensors, bit for bit."""
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS_FILE)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, folder / ARRAYS_FILE)
 
 
 def read_arrays(directory: str | Path) -> dict[str, NDArray[Any]]:

@@ -139,7 +139,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         -------
         array of shape (n,), or (n, targets) if y was of that shape, in the units of the target
         """
-        point = self.scale_.restore(np.stack([forecast.point for forecast in self._forecast(X)], axis=1))
+        forecasts = self._forecast(X)
+        point = self.scale_.restore(np.stack([forecast.point for forecast in forecasts], axis=1))
         return point[:, 0] if self._single else point
 
     def _has_distribution(self) -> bool:

@@ -17,7 +17,6 @@ from sklearn.preprocessing import StandardScaler
 import bridges_tabular
 from bridges_tabular import XGBBridgeRegressor
 from bridges_tabular.core import scores
-from bridges_tabular.regressors.artifacts import read_arrays
 
 Homes = tuple[pd.DataFrame, pd.Series]
 SMALL: dict[str, Any] = {"n_bins": 8, "n_estimators": 30, "n_jobs": 1}
@@ -82,13 +81,16 @@ def test_the_end_to_end_scheme_trains_its_codes_and_decoder(location: Any, homes
             scheme, location=location, n_bins=8, n_estimators=60, early_stopping_rounds=None, n_jobs=1
         ).fit(X, y)
         model.save(tmp_path / scheme)
-        fitted[scheme] = read_arrays(tmp_path / scheme)
-    centers = fitted["soft"]["centers"]
-    np.testing.assert_array_equal(centers, fitted["end_to_end"]["centers"])
-    moved = fitted["end_to_end"]["encoder.slopes"] - fitted["end_to_end"]["encoder.family.slopes"]
-    assert np.abs(moved).max() > 1e-3
-    start = bridges_tabular.LinearDecoder(bridges_tabular.Bins(fitted["soft"]["edges"], centers)).position
-    assert np.abs(fitted["end_to_end"]["decoder.position"] - start.detach().numpy()).max() > 1e-3
+        (fitted[scheme],) = bridges_tabular.load(tmp_path / scheme).codecs_
+        (codec,) = model.codecs_
+        for name, tensor in codec.state_dict().items():
+            np.testing.assert_array_equal(fitted[scheme].state_dict()[name], tensor)
+    bins = fitted["soft"].bins
+    np.testing.assert_array_equal(bins.centers, fitted["end_to_end"].bins.centers)
+    moved = fitted["end_to_end"].encoder.slopes - fitted["end_to_end"].encoder.family.slopes
+    assert moved.abs().max() > 1e-3
+    start = bridges_tabular.LinearDecoder(bins).position
+    assert (fitted["end_to_end"].decoder.position - start).abs().max() > 1e-3
 
 
 def test_calibration_rows_of_their_own_leave_the_validation_rows_alone(noisy: tuple[np.ndarray, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,6 +23,7 @@ from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
+from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
@@ -229,6 +230,11 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             If the folder holds something else than a saved model.
         """
         check_is_fitted(self)
+        with new_folder(directory, artifacts.header(self)) as folder:
+            self.write(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write the files of the fitted model to an empty folder; :meth:`save` makes it whole with a manifest."""
         own, arrays = self._trained.state()
         state = {
             "params": self._saved_params(),
@@ -241,9 +247,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         named |= {f"scale.{name}": array for name, array in self.scale_.arrays().items()}
         for index, one in enumerate(self._calibrated):
             named |= {f"calibration.{index}.{name}": array for name, array in one.arrays().items()}
-        with artifacts.new_artifact(directory) as folder:
-            artifacts.write_state(folder, self, state)
-            artifacts.write_arrays(folder, named)
+        artifacts.write_state(folder, state)
+        artifacts.write_arrays(folder, named)
 
     @classmethod
     def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
@@ -260,9 +265,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         FileNotFoundError
             If the folder or one of its files does not exist.
         ValueError
-            If the folder holds another model, or a format of another version.
+            If the folder holds another model, a format of another version, or a file that is not as it was saved.
         """
-        state, arrays = artifacts.read_state(directory, cls.__name__), artifacts.read_arrays(directory)
+        state, arrays = artifacts.read(directory, cls.__name__)
         model = cls(**state["params"])
         model._columns = TableEncoder.from_dict(state["columns"])
         model.n_features_in_ = model._columns.n_features_in_

@@ -22,6 +22,7 @@ from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
+from bridges_tabular.regressors.card import describe_rows, target_names, write_card
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
@@ -241,6 +242,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             "columns": self._columns.to_dict(),
             "named": hasattr(self, "feature_names_in_"),
             "single": self._single,
+            "facts": self.facts_,
             "engine": own,
         }
         named = {f"engine.{name}": array for name, array in arrays.items()}
@@ -249,6 +251,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             named |= {f"calibration.{index}.{name}": array for name, array in one.arrays().items()}
         artifacts.write_state(folder, state)
         artifacts.write_arrays(folder, named)
+        write_card(folder, self, artifacts.header(self), [one.validation_scores() for one in self._calibrated])
 
     @classmethod
     def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
@@ -273,7 +276,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         model.n_features_in_ = model._columns.n_features_in_
         if state["named"]:
             model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
-        model._single = state["single"]
+        model._single, model.facts_ = state["single"], state["facts"]
         model.scale_ = TargetScale(**subset(arrays, "scale."))
         engine = model._engine(model._columns, Prepared())
         model._trained = engine.restore(state["engine"], subset(arrays, "engine."), trusted)
@@ -300,10 +303,12 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
     def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared, report: Report) -> None:
         seed, random = self._draws()
         train, validation, conformal, everything = self._read(X, y, sample_weight, eval_set, random, prepared)
+        names = target_names(y, train.y.shape[1])
         if not self._continued():
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
             self.scale_ = TargetScale.fit(train.y, train.weight)
+        self.facts_ = describe_rows(train, self._columns, names)
         given = train, validation, conformal, everything
         parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in given))  # type: ignore[arg-type]
         engine = self._engine(self._columns, prepared)

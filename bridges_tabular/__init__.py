@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
     from bridges_tabular.core.bins import Bins
-    from bridges_tabular.core.calibration import DistributionCalibrator
-    from bridges_tabular.core.conformal import ConformalIntervals
+    from bridges_tabular.core.calibration import ConformalIntervals, DistributionCalibrator
     from bridges_tabular.core.decoder import LinearDecoder
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
@@ -37,7 +36,7 @@ _HOMES = {
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
     "ClassifierBridgeRegressor": "boosting",
-    "ConformalIntervals": "core.conformal",
+    "ConformalIntervals": "core.calibration",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
     "LearnedEncoder": "core.encoders",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Placement = Literal["blend", "quantile", "uniform", "kmeans"]
-PLACEMENTS: tuple[str, ...] = get_args(Placement)
+from bridges_tabular.core.parameters import PARAMETERS, PLACEMENTS, Placement
+
+__all__ = ["PLACEMENTS", "Bins", "Placement"]
 
 Floats = NDArray[np.float64]
 
@@ -52,12 +53,12 @@ class Bins:
     def fit(
         cls,
         y: ArrayLike,
-        n_bins: int = 32,
-        placement: Placement = "blend",
+        n_bins: int = PARAMETERS["n_bins"].default,
+        placement: Placement = PARAMETERS["placement"].default,
         *,
         sample_weight: ArrayLike | None = None,
-        margin: float = 0.1,
-        uniform_share: float = 0.2,
+        margin: float = PARAMETERS["margin"].default,
+        uniform_share: float = PARAMETERS["uniform_share"].default,
     ) -> Bins:
         """Place bins by the targets of the training rows.
 
@@ -75,20 +76,17 @@ class Bins:
             Non-negative weights; rows of weight zero are left out.
         margin : float, default=0.1
             How far the support reaches beyond the targets at either end, as a share of their range.
-        uniform_share : float, default=0.2
+        uniform_share : float, default=0.75
             Share of the uniform distribution in "blend".
 
         Raises
         ------
         ValueError
-            For an unknown placement, fewer than two bins, or targets that are not finite or all the same.
+            For an unknown placement, a number out of its limits, or targets that are not finite or all the same.
         """
-        if placement not in PLACEMENTS:
-            raise ValueError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
-        if n_bins < 2:
-            raise ValueError(f"n_bins must be at least 2, got {n_bins}")
-        if margin < 0:
-            raise ValueError(f"margin must not be negative, got {margin}")
+        given = {"n_bins": n_bins, "placement": placement, "margin": margin, "uniform_share": uniform_share}
+        for name, value in given.items():
+            PARAMETERS[name].check(value)
         values, shares = _distinct(y, sample_weight)
         if values.size < 2:
             raise ValueError(f"bins need at least two distinct targets, got {values.size}")

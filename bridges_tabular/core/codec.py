@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bridges_tabular.core.bins import Bins, Placement
+from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.decoder import LinearDecoder
 from bridges_tabular.core.encoders import (
     CodeLogits,
     HardEncoder,
-    Kernel,
     LearnedEncoder,
     SoftEncoder,
     TargetEncoder,
     TiltedFamily,
 )
 from bridges_tabular.core.objective import weighted_mean
+from bridges_tabular.core.parameters import PARAMETERS, Kernel, Placement
+from bridges_tabular.core.schemes import SCHEMES
 
-BridgeScheme = Literal["softmax_least_squares", "hard", "soft", "pretrained", "end_to_end"]
-BRIDGE_SCHEMES: tuple[str, ...] = get_args(BridgeScheme)
+BRIDGE_SCHEMES: tuple[str, ...] = tuple(name for name, scheme in SCHEMES.items() if scheme.has_classes)
 
 # Order statistics stand for all rows where a code of one variable is fitted, which bounds time and memory.
 _PRETRAINING_ROWS = 2_048
@@ -31,14 +32,13 @@ _DECODER_ROWS = 65_536
 
 
 class TargetCodec(nn.Module):
-    """Bins, encoder and decoder of one target, with the target's scale.
+    """Bins, encoder and decoder of one target, in standard units: the target less its mean, over its deviation.
 
-    Bins, encoder and decoder live on the standardised target; :meth:`encode` takes and :meth:`decode` gives the
-    user's units. Their sizes follow the data: a state dict of a fitted codec can be loaded into an unfitted one.
+    Sizes follow the data: a state dict of a fitted codec can be loaded into an unfitted one.
 
     Parameters
     ----------
-    scheme : {"softmax_least_squares", "hard", "soft", "pretrained", "end_to_end"}
+    scheme : {"softmax_least_squares", "hard", "soft", "pretrained", "end_to_end"}, default="end_to_end"
         "hard" and "soft" have a fixed encoder; "pretrained" learns encoder and decoder on the auto-encoding term and
         freezes them; "end_to_end" starts from the tilted soft code and leaves both trainable;
         "softmax_least_squares" uses the decoder alone.
@@ -50,32 +50,51 @@ class TargetCodec(nn.Module):
         Keep the decoder's values in the order of the classes, see :class:`~bridges_tabular.core.decoder.LinearDecoder`.
     pretraining_steps : int, default=250
         Steps of the "pretrained" scheme.
+    encoder_class : callable, optional
+        Makes the encoder from the bins and the smoothing, in place of that of "soft", "pretrained" or "end_to_end".
+
+    Attributes
+    ----------
+    bins : Bins
+        In double precision, whatever the module is cast to.
+    edges, centers : tensors of shapes (k + 1,) and (k,)
+        Those of the bins, for arithmetic on the module's device.
+    encoder : TargetEncoder
+    decoder : LinearDecoder
+
+    Raises
+    ------
+    ValueError
+        For a scheme without classes, an encoder where there is none to replace, or a number out of its limits.
     """
 
-    mean: Tensor
-    scale: Tensor
     edges: Tensor
     centers: Tensor
+    bits: Tensor
     encoder: TargetEncoder
     decoder: LinearDecoder
 
     def __init__(
         self,
-        scheme: BridgeScheme,
-        n_bins: int = 32,
-        placement: Placement = "blend",
-        kernel: Kernel = "tilted",
-        smoothing: float = 1.5,
+        scheme: str = PARAMETERS["scheme"].default,
+        n_bins: int = PARAMETERS["n_bins"].default,
+        placement: Placement = PARAMETERS["placement"].default,
+        kernel: Kernel = PARAMETERS["kernel"].default,
+        smoothing: float = PARAMETERS["smoothing"].default,
         *,
-        margin: float = 0.1,
-        uniform_share: float = 0.2,
+        margin: float = PARAMETERS["margin"].default,
+        uniform_share: float = PARAMETERS["uniform_share"].default,
         encoder_logits: CodeLogits = "linear",
         ordered_values: bool = False,
-        pretraining_steps: int = 250,
+        pretraining_steps: int = PARAMETERS["pretraining_steps"].default,
+        encoder_class: Callable[[Bins, float], TargetEncoder] | None = None,
     ) -> None:
         super().__init__()
         if scheme not in BRIDGE_SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(BRIDGE_SCHEMES)}, got {scheme!r}")
+        if encoder_class is not None and (SCHEMES[scheme].one_hot or not SCHEMES[scheme].has_code):
+            raise ValueError(f"encoder_class has no place in scheme={scheme!r}, which has no encoder to replace")
+        PARAMETERS["n_bins"].check(n_bins)
         self.scheme = scheme
         self.n_bins = n_bins
         self.placement = placement
@@ -86,45 +105,32 @@ class TargetCodec(nn.Module):
         self.encoder_logits = encoder_logits
         self.ordered_values = ordered_values
         self.pretraining_steps = pretraining_steps
-        self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.encoder_class = encoder_class
         edges = np.linspace(-1, 1, n_bins + 1)
         self._build(Bins(edges, (edges[1:] + edges[:-1]) / 2))
 
-    @property
-    def bins(self) -> Bins:
-        """The bins, on the standardised target."""
-        return Bins(self.edges.cpu().numpy(), self.centers.cpu().numpy())
-
     def fit(self, y: NDArray[np.floating[Any]], sample_weight: NDArray[np.floating[Any]] | None = None) -> TargetCodec:
         """Place the bins on training targets of shape (n,) and fit what the scheme fits before the classifier."""
-        given = np.asarray(y, dtype=np.float64)
-        mean, scale = standardisation(given, sample_weight)
-        self.mean.fill_(mean)
-        self.scale.fill_(scale)
-        standard = (given - mean) / scale
+        standard = np.asarray(y, dtype=np.float64)
         where: dict[str, Any] = {"margin": self.margin, "uniform_share": self.uniform_share}
         self._build(Bins.fit(standard, self.n_bins, self.placement, sample_weight=sample_weight, **where))
-        if self.scheme == "pretrained":
+        scheme = SCHEMES[self.scheme]
+        if scheme.learns_code and not scheme.moves_code:
             rows = self._order_statistics(standard, sample_weight, _PRETRAINING_ROWS)
             _pretrain(self.encoder, self.decoder, *rows, steps=self.pretraining_steps)
-        if self.scheme in ("hard", "soft", "pretrained"):
+        if not scheme.trains_decoder:
             targets, weight = self._order_statistics(standard, sample_weight, _DECODER_ROWS)
             with torch.no_grad():
                 self.decoder.fit(self.encoder(targets), targets, sample_weight=weight)
         return self
 
-    def standardise(self, y: Tensor) -> Tensor:
-        """Targets in the units of the bins, as float32."""
-        return ((y.to(self.mean.dtype) - self.mean) / self.scale).float()
-
     def encode(self, y: Tensor) -> Tensor:
-        """Log of psi(y) for standardised targets of shape (n,), of shape (n, k)."""
+        """Log of psi(y) for targets of shape (n,), of shape (n, k)."""
         return self.encoder.log_probs(y)
 
     def decode(self, pi: Tensor) -> Tensor:
-        """Predicted targets of shape (n,), in the user's units, from distributions of shape (n, k)."""
-        decoded: Tensor = self.decoder(pi) * self.scale.to(pi.dtype) + self.mean.to(pi.dtype)
+        """Predicted targets of shape (n,) from distributions of shape (n, k)."""
+        decoded: Tensor = self.decoder(pi)
         return decoded
 
     def location_logits(self, tilt: Tensor) -> Tensor:
@@ -138,19 +144,33 @@ class TargetCodec(nn.Module):
         return self.family.logits(tilt)
 
     def _build(self, bins: Bins) -> None:
-        device = self.mean.device
-        self.register_buffer("edges", torch.as_tensor(bins.edges))
-        self.register_buffer("centers", torch.as_tensor(bins.centers))
-        if self.scheme in ("pretrained", "end_to_end"):
-            self.encoder = LearnedEncoder(bins, self.smoothing, self.encoder_logits)
-        else:
-            hard = self.scheme == "hard"
-            self.encoder = HardEncoder(bins) if hard else SoftEncoder(bins, self.kernel, self.smoothing)
+        scheme, device = SCHEMES[self.scheme], self._device
+        self.bins = bins
+        # the bits of the double precision numbers: no cast of the module changes them, and MPS holds integers alone
+        numbers = np.concatenate([bins.edges, bins.centers])
+        self.register_buffer("bits", torch.from_numpy(numbers.view(np.int64)))
+        self.register_buffer("edges", torch.as_tensor(bins.edges, dtype=torch.float32), persistent=False)
+        self.register_buffer("centers", torch.as_tensor(bins.centers, dtype=torch.float32), persistent=False)
+        self.encoder = self._new_encoder(bins)
+        if not isinstance(self.encoder, LearnedEncoder):
             self.family = TiltedFamily(bins, self.smoothing)
         self.decoder = LinearDecoder(bins, self.ordered_values)
-        self.encoder.requires_grad_(self.scheme == "end_to_end")
-        self.decoder.requires_grad_(self.scheme in ("end_to_end", "softmax_least_squares"))
+        self.encoder.requires_grad_(scheme.moves_code)
+        self.decoder.requires_grad_(scheme.trains_decoder)
         self.to(device)
+
+    def _new_encoder(self, bins: Bins) -> TargetEncoder:
+        scheme = SCHEMES[self.scheme]
+        if self.encoder_class is not None:
+            return self.encoder_class(bins, self.smoothing)
+        if scheme.learns_code:
+            return LearnedEncoder(bins, self.smoothing, self.encoder_logits)
+        return HardEncoder(bins) if scheme.one_hot else SoftEncoder(bins, self.kernel, self.smoothing)
+
+    @property
+    def _device(self) -> torch.device | None:
+        bits = self._buffers.get("bits")
+        return None if bits is None else bits.device
 
     def _order_statistics(
         self, standard: NDArray[np.float64], sample_weight: NDArray[np.floating[Any]] | None, rows: int
@@ -158,19 +178,18 @@ class TargetCodec(nn.Module):
         order = np.argsort(standard, kind="stable")
         if rows < order.size:
             order = order[np.linspace(0, order.size - 1, rows).round().astype(int)]
-        device = self.mean.device
+        device = self._device
         weight = None
         if sample_weight is not None:
             weight = torch.as_tensor(np.asarray(sample_weight, dtype=np.float32)[order], device=device)
         return torch.as_tensor(standard[order], dtype=torch.float32, device=device), weight
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        edges, centers = state_dict.get(prefix + "edges"), state_dict.get(prefix + "centers")
-        if edges is not None and centers is not None:
-            bins = Bins(edges.cpu().numpy(), centers.cpu().numpy())
-            # bins that stay as they are keep their modules, which an optimizer may hold
-            if not (np.array_equal(bins.edges, self.bins.edges) and np.array_equal(bins.centers, self.bins.centers)):
-                self._build(bins)
+        bits = state_dict.get(prefix + "bits")
+        # bins that stay as they are keep their modules, which an optimizer may hold
+        if bits is not None and not torch.equal(bits.cpu(), self.bits.cpu()):
+            numbers = bits.cpu().numpy().view(np.float64)
+            self._build(Bins(*np.split(numbers, [numbers.size // 2 + 1])))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -309,7 +309,8 @@ class BinnedDistribution:
         """
         from bridges_tabular.core._plot import plot_rows
 
-        return plot_rows(self, None if y is None else self._paired(y)[:, 0], coverage, kind, ax)
+        truth = None if y is None else self._paired(y)[:, 0]
+        return plot_rows(self._rows, self.interval(coverage, kind), f"{coverage:.0%} interval", truth, ax)
 
     def _blocks(self, width: int) -> Iterator[tuple[slice, Rows]]:
         """Blocks of rows whose temporaries, ``width`` numbers or the cells of each row, stay small."""

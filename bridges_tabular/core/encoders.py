@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bridges_tabular.core.bins import Bins
+from bridges_tabular.core.parameters import KERNELS, PARAMETERS, Kernel
 
-Kernel = Literal["tilted", "gaussian", "histogram", "two_hot"]
-KERNELS: tuple[str, ...] = get_args(Kernel)
+__all__ = ["CODE_LOGITS", "KERNELS", "HardEncoder", "Kernel", "LearnedEncoder", "SoftEncoder", "TargetEncoder"]
+
 CodeLogits = Literal["linear", "quadratic", "mlp"]
 CODE_LOGITS: tuple[str, ...] = get_args(CodeLogits)
 
@@ -81,7 +82,7 @@ class SoftEncoder(TargetEncoder):
         - "two_hot": linear interpolation between the two neighbouring centres;
         - "tilted": the member of the exponential family of the gaussian kernel whose mean over the centres is
           exactly y, so that the centres themselves decode without error (see :class:`LearnedEncoder`).
-    smoothing : float, default=1.5
+    smoothing : float, default=1.0
         Standard deviation of the kernel in local bin widths; "two_hot" has none.
 
     Notes
@@ -92,12 +93,15 @@ class SoftEncoder(TargetEncoder):
     _edges: Tensor
     _centers: Tensor
 
-    def __init__(self, bins: Bins, kernel: Kernel = "tilted", smoothing: float = 1.5) -> None:
+    def __init__(
+        self,
+        bins: Bins,
+        kernel: Kernel = PARAMETERS["kernel"].default,
+        smoothing: float = PARAMETERS["smoothing"].default,
+    ) -> None:
         super().__init__(bins)
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
-        if not smoothing > 0:
-            raise ValueError(f"smoothing must be positive, got {smoothing}")
+        PARAMETERS["kernel"].check(kernel)
+        PARAMETERS["smoothing"].check(smoothing)
         self.kernel = kernel
         self.smoothing = float(smoothing)
         if kernel == "tilted":
@@ -134,17 +138,18 @@ class LearnedEncoder(TargetEncoder):
     Parameters
     ----------
     bins : Bins
-    smoothing : float, default=1.5
+    smoothing : float, default=1.0
         Width of the kernel it starts from, in local bin widths.
     logits : {"linear", "quadratic", "mlp"}, default="linear"
         What R is, which starts at zero: nothing, C tau^2 with one number a class (classes of their own widths), or a
         network of one hidden layer.
     """
 
-    def __init__(self, bins: Bins, smoothing: float = 1.5, logits: CodeLogits = "linear") -> None:
+    def __init__(
+        self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default, logits: CodeLogits = "linear"
+    ) -> None:
         super().__init__(bins)
-        if not smoothing > 0:
-            raise ValueError(f"smoothing must be positive, got {smoothing}")
+        PARAMETERS["smoothing"].check(smoothing)
         if logits not in CODE_LOGITS:
             raise ValueError(f"encoder_logits must be one of {', '.join(CODE_LOGITS)}, got {logits!r}")
         self.family = TiltedFamily(bins, smoothing)
@@ -187,7 +192,7 @@ class TiltedFamily(nn.Module):
     _targets: Tensor
     _tilts: Tensor
 
-    def __init__(self, bins: Bins, smoothing: float) -> None:
+    def __init__(self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default) -> None:
         super().__init__()
         gaps = np.diff(bins.centers)
         pairs = bins.centers[:-1] + bins.centers[1:]

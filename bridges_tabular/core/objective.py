@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.scores import crps_loss
 
 
@@ -41,9 +42,9 @@ class BridgeObjective(nn.Module):
 
     def __init__(
         self,
-        autoencoding_weight: float = 10.0,
-        alignment_weight: float = 1.0,
-        regression_weight: float = 0.0,
+        autoencoding_weight: float = PARAMETERS["autoencoding_weight"].default,
+        alignment_weight: float = PARAMETERS["alignment_weight"].default,
+        regression_weight: float = PARAMETERS["regression_weight"].default,
         crps_weight: float = 0.0,
     ) -> None:
         super().__init__()

@@ -8,7 +8,8 @@ import pytest
 
 import bridges_tabular.core
 
-MODULES = [f"bridges_tabular.core.{module.name}" for module in pkgutil.iter_modules(bridges_tabular.core.__path__)]
+PACKAGE = bridges_tabular.core
+MODULES = [module.name for module in pkgutil.walk_packages(PACKAGE.__path__, f"{PACKAGE.__name__}.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray, Rows, midpoints, search_rows
-from bridges_tabular.core._pooling import Pool, rows_of
+from bridges_tabular.core.calibration.pooling import Pool, rows_of
 
 _LEAST_SHARE = 0.01
 _LEAST_ROWS = 5

@@ -43,14 +43,15 @@ class Normal:
 
 
 VALIDATION, TEST = Normal(1_000, 0), Normal(2_000, 1)
-BINS = Bins.fit(Normal(5_000, 2).y, 32)
-LEARNED = LearnedEncoder(BINS)
+# wide codes, so that there is something to undo
+BINS = Bins.fit(Normal(5_000, 2).y, 32, uniform_share=0.2)
+LEARNED = LearnedEncoder(BINS, 1.5)
 with torch.no_grad():
     LEARNED.log_temperature += 0.5
 ENCODERS = {
     "hard": HardEncoder(BINS),
-    "tilted": SoftEncoder(BINS),
-    "histogram": SoftEncoder(BINS, "histogram"),
+    "tilted": SoftEncoder(BINS, smoothing=1.5),
+    "histogram": SoftEncoder(BINS, "histogram", 1.5),
     "two_hot": SoftEncoder(BINS, "two_hot"),
     "learned": LEARNED.requires_grad_(False),
 }

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridges_tabular.core._atoms import Atoms, Ties, find_ties, pool_with_atoms
 from bridges_tabular.core._cells import FloatArray, Rows
-from bridges_tabular.core._deconvolution import Deconvolution
-from bridges_tabular.core._pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
-from bridges_tabular.core._residuals import LEVELS, LocalResiduals, thinned
+from bridges_tabular.core.calibration.atoms import Atoms, Ties, find_ties, pool_with_atoms
+from bridges_tabular.core.calibration.deconvolution import Deconvolution
+from bridges_tabular.core.calibration.pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
+from bridges_tabular.core.calibration.residuals import LEVELS, LocalResiduals, thinned
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
-
-Calibration = Literal["none", "shrink", "deconvolve", "pooled"]
-CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
+from bridges_tabular.core.parameters import PARAMETERS, Calibration
 
 # Below so many distinct validation rows nothing is fitted but the width of the tails.
 LEAST_ROWS = 20
@@ -98,9 +96,8 @@ class DistributionCalibrator:
            [1.4, 4. ]])
     """
 
-    def __init__(self, method: Calibration = "pooled") -> None:
-        if method not in CALIBRATIONS:
-            raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}, got {method!r}")
+    def __init__(self, method: Calibration = PARAMETERS["calibration"].default) -> None:
+        PARAMETERS["calibration"].check(method)
         self.method = method
 
     def fit(

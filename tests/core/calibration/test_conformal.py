@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bridges_tabular.core.conformal import ConformalIntervals
+from bridges_tabular.core.calibration import ConformalIntervals
 from bridges_tabular.core.distribution import BinnedDistribution
 
 

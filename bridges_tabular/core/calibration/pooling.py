@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bridges_tabular.core._cells import FloatArray, Rows, pick, search_rows
-from bridges_tabular.core._residuals import LEVELS
+from bridges_tabular.core.calibration.residuals import LEVELS
 
 # Share of the normal component, and its width in standard deviations of the validation errors.
 TAIL_SHARE = 0.03

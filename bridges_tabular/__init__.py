@@ -14,7 +14,8 @@ from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
     from bridges_tabular.regressors.artifacts import load
-    from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
+    from bridges_tabular.boosting import XGBBridgeRegressor
+    from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
     from bridges_tabular.core.calibration import ConformalIntervals, DistributionCalibrator
     from bridges_tabular.core.decoder import LinearDecoder
@@ -35,7 +36,7 @@ _HOMES = {
     "BridgeHead": "tabular",
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
-    "ClassifierBridgeRegressor": "boosting",
+    "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.calibration",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",

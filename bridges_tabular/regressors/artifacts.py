@@ -1,4 +1,4 @@
-"""Saved models: folders of JSON, safetensors and UBJSON, written whole or not at all; never a pickle."""
+"""Saved models: folders of JSON and safetensors, written whole or not at all; never a pickle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -18,23 +18,26 @@ from safetensors.numpy import load_file, save_file
 
 STATE_FILE = "bridge.json"
 ARRAYS_FILE = "arrays.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # the only classes a folder may name: loading must never import what a file asks for
 _MODULES = {
+    "ClassifierBridgeRegressor": "bridges_tabular.classifiers",
     "TabularBridgeRegressor": "bridges_tabular.tabular",
     "XGBBridgeRegressor": "bridges_tabular.boosting",
 }
 _RECORDED_LIBRARIES = ("bridges_tabular", "numpy", "pandas", "pytorch_tabular", "sklearn", "torch", "xgboost")
 
 
-def load(directory: str | Path) -> Any:
-    """Load a saved regressor of either engine.
+def load(directory: str | Path, trusted: Collection[str] = ()) -> Any:
+    """Load a saved regressor of any engine.
 
     Parameters
     ----------
     directory : path
         A folder written by a regressor's ``save``.
+    trusted : collection of str
+        Import paths of classes of your own that the model was made with. Others that it names are not imported.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def load(directory: str | Path) -> Any:
     name = _read_header(directory)["class"]
     if name not in _MODULES:
         raise ValueError(f"{Path(directory) / STATE_FILE} holds a {name}, expected {' or '.join(_MODULES)}")
-    return getattr(import_module(_MODULES[name]), name).load(directory)
+    return getattr(import_module(_MODULES[name]), name).load(directory, trusted)
 
 
 @contextmanager
@@ -131,7 +134,7 @@ def read_state(directory: str | Path, class_name: str) -> dict[str, Any]:
 
 def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as safetensors, bit for bit."""
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS_FILE)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, folder / ARRAYS_FILE)
 
 
 def read_arrays(directory: str | Path) -> dict[str, NDArray[Any]]:

@@ -139,7 +139,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         -------
         array of shape (n,), or (n, targets) if y was of that shape, in the units of the target
         """
-        point = self.scale_.restore(np.stack([forecast.point for forecast in self._forecast(X)], axis=1))
+        forecasts = self._forecast(X)
+        point = self.scale_.restore(np.stack([forecast.point for forecast in forecasts], axis=1))
         return point[:, 0] if self._single else point
 
     def _has_distribution(self) -> bool:
@@ -245,8 +246,14 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             artifacts.write_arrays(folder, named)
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
+    def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
         """Read a model that :meth:`save` wrote; it predicts the same to the last bit.
+
+        Parameters
+        ----------
+        directory : path
+        trusted : collection of str
+            Import paths of classes of your own that the model was made with. Others that it names are not imported.
 
         Raises
         ------
@@ -263,7 +270,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
         model._single = state["single"]
         model.scale_ = TargetScale(**subset(arrays, "scale."))
-        model._trained = model._engine(model._columns, Prepared()).restore(state["engine"], subset(arrays, "engine."))
+        engine = model._engine(model._columns, Prepared())
+        model._trained = engine.restore(state["engine"], subset(arrays, "engine."), trusted)
         model._calibrated = [
             CalibratedForecast.from_arrays(model.scale_, index, code, subset(arrays, f"calibration.{index}."))
             for index, code in enumerate(model._trained.codes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
@@ -56,8 +56,13 @@ class Engine(Protocol):
         """
         ...
 
-    def restore(self, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Trained:
-        """Rebuild a trained model from what its ``state`` returned."""
+    def restore(
+        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
+    ) -> Trained:
+        """Rebuild a trained model from what its ``state`` returned.
+
+        Nothing that the state names may be imported, but for what is imported already or named in ``trusted``.
+        """
         ...
 
 

@@ -23,8 +23,6 @@ def constraints(*names: str, optional: tuple[str, ...] = ()) -> dict[str, list[A
 
     Examples
     --------
-    >>> constraints("smoothing")
-    {'smoothing': [<sklearn.utils._param_validation.Interval object at ...>]}
     >>> str(constraints("n_bins")["n_bins"][0])
     'an int in the range [2, inf)'
     """

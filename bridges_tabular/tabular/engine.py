@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,8 @@ from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.tabular import defaults
-from bridges_tabular.tabular.config import BridgeConfig, plain
-from bridges_tabular.tabular.configuring import full_config, inferred_config
+from bridges_tabular.tabular.config import plain
+from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config
 from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import building
 from bridges_tabular.tabular.evaluation import predict_batches
@@ -101,23 +102,18 @@ class TabularEngine:
         What reads the table.
     prepared : Prepared
         What fits on the same rows share.
-    config : BridgeConfig
-        Of the model.
+    params : dict
+        The regressor's. ``batch_size`` and ``max_epochs`` are by default those that
+        :mod:`bridges_tabular.tabular.defaults` has for the number of rows.
     options : TrainingOptions
-    weight_decay : float
-    batch_size, max_epochs : int, optional
-        Default: those that :mod:`bridges_tabular.tabular.defaults` has for the number of rows.
     start : TabularTrained, optional
         The network whose weights, bins and preprocessing to go on from.
     """
 
     columns: TableEncoder
     prepared: Prepared
-    config: BridgeConfig
+    params: Mapping[str, Any]
     options: TrainingOptions
-    weight_decay: float
-    batch_size: int | None = None
-    max_epochs: int | None = None
     start: TabularTrained | None = None
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> TabularTrained:
@@ -144,8 +140,17 @@ class TabularEngine:
         best = self._train(model, first.features, everything, None, first.best_epoch + 1, seed, Report())
         return self._trained(model, first.features, best, everything)
 
-    def restore(self, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> TabularTrained:
-        """Rebuild a trained network from what its ``state`` returned."""
+    def restore(
+        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
+    ) -> TabularTrained:
+        """Rebuild a trained network from what its ``state`` returned.
+
+        Raises
+        ------
+        ValueError
+            If it has a head or an encoder of a module that is neither imported nor named in ``trusted``.
+        """
+        _check_trusted(state["config"], trusted)
         features = FeatureTensors.from_arrays(self.columns, subset(arrays, "features."))
         model = _loaded(
             OmegaConf.create(state["config"]),
@@ -162,7 +167,8 @@ class TabularEngine:
         """A network to train: with its bins on the targets of some rows, or as it was at the end of the last fit."""
         n_targets = rows.y.shape[1]
         epochs, size = self.epochs(rows), self.rows_per_batch(rows)
-        config = full_config(self.config, features, n_targets, size, epochs, self.weight_decay)
+        bridge, decay = bridge_config(self.params), self.params["weight_decay"]
+        config = full_config(bridge, features, n_targets, size, epochs, decay)
         inferred = inferred_config(features, n_targets)
         if self.start is not None:
             return _continued(self.start, config, inferred)
@@ -181,11 +187,12 @@ class TabularEngine:
 
     def rows_per_batch(self, rows: Rows) -> int:
         """Rows in a batch."""
-        return defaults.batch_size(len(rows)) if self.batch_size is None else int(self.batch_size)
+        given = self.params["batch_size"]
+        return defaults.batch_size(len(rows)) if given is None else int(given)
 
     def epochs(self, rows: Rows) -> int:
         """Most epochs."""
-        given = self.max_epochs
+        given = self.params["max_epochs"]
         return defaults.max_epochs(len(rows), self.rows_per_batch(rows)) if given is None else int(given)
 
     def _features(self, rows: Rows) -> FeatureTensors:
@@ -221,6 +228,13 @@ def inputs_of(features: FeatureTensors, X: pd.DataFrame, prepared: Prepared) -> 
     return {"continuous": continuous, "categorical": categorical}
 
 
+def _check_trusted(config: Mapping[str, Any], trusted: Collection[str]) -> None:
+    for path in (config["encoder"], config["head_config"]["kind"]):
+        module = "" if path is None else path.rpartition(".")[0]
+        if module and path not in trusted and module not in sys.modules:
+            raise ValueError(f"the saved model was made with {path}, which is not imported: name it in trusted")
+
+
 def _continued(start: TabularTrained, config: DictConfig, inferred: DictConfig) -> BridgeModel:
     try:
         return _loaded(config, inferred, start.model.state_dict())
@@ -234,4 +248,5 @@ def _loaded(config: DictConfig, inferred: DictConfig, weights: Mapping[str, torc
     with building(0):
         model = BridgeModel(config, inferred_config=inferred)
     model.load_state_dict(weights)
-    return model.eval()
+    model.eval()
+    return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -299,8 +299,7 @@ class TabularBridgeRegressor(BridgeRegressor):
     @property
     def _network(self) -> TabularTrained:
         check_is_fitted(self)
-        trained: TabularTrained = self._trained
-        return trained
+        return cast(TabularTrained, self._trained)
 
     def _engine(self, columns: TableEncoder, prepared: Prepared) -> TabularEngine:
         device = self.device
@@ -309,7 +308,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         return TabularEngine(
             columns,
             prepared,
-            bridge_config(self.get_params(deep=False)),
+            self.get_params(deep=False),
             TrainingOptions(
                 metric=self.early_stopping_metric,
                 patience=self.patience,
@@ -317,9 +316,6 @@ class TabularBridgeRegressor(BridgeRegressor):
                 precision=self.precision,
                 compile=bool(self.compile),
             ),
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            max_epochs=self.max_epochs,
             start=self._network if self._continued() else None,
         )
 
@@ -333,10 +329,9 @@ class TabularBridgeRegressor(BridgeRegressor):
     def _finish(self, engine: Engine, trained: Trained, parts: Parts, seed: int) -> Trained:
         if not self.refit or parts.everything is None:
             return trained
-        assert isinstance(engine, TabularEngine)
-        assert isinstance(trained, TabularTrained)
         # the bins stay those of the training rows: what was calibrated holds for them
-        return engine.refit(trained, parts.train, parts.everything, seed)
+        own = cast(TabularEngine, engine)
+        return own.refit(cast(TabularTrained, trained), parts.train, parts.everything, seed)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

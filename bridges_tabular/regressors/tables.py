@@ -183,7 +183,7 @@ class TableEncoder:
             yield name, column
             return
         if not (dates.holds_dates(column) or column.isna().all()):
-            raise ValueError(f"column {name!r} held dates in fit and now holds {_first_value(column)!r}")
+            raise ValueError(f"column {name!r} held dates in fit and now holds {column.dtype}")
         yield from dates.expand(column, name, self.dates[name])
 
     def _select(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -316,7 +316,3 @@ def as_floats(column: pd.Series[Any]) -> NDArray[np.float64] | None:
 def first_other(values: pd.Series[Any]) -> Any:
     """The first value that is present and no number."""
     return next((value for value in values.dropna() if not isinstance(value, Number)), None)
-
-
-def _first_value(values: pd.Series[Any]) -> Any:
-    return values.dropna().iloc[0]

@@ -5,8 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from bridges_tabular import _artifacts
-from bridges_tabular._artifacts import new_artifact, read_arrays, read_state, write_arrays, write_state
+from bridges_tabular.regressors import artifacts
+from bridges_tabular.regressors.artifacts import (
+    FORMAT_VERSION,
+    new_artifact,
+    read_arrays,
+    read_state,
+    write_arrays,
+    write_state,
+)
 
 
 class Model:
@@ -16,14 +23,16 @@ class Model:
 def save(directory, value=1):
     with new_artifact(directory) as folder:
         write_state(folder, Model(), {"value": value})
-        write_arrays(folder, {"edges": np.array([0.1, np.nan, -np.inf])})
+        write_arrays(folder, {"edges": np.array([0.1, np.nan, -np.inf]), "number": np.array(3.0)})
 
 
 def test_round_trip_creates_parents_and_keeps_every_bit(tmp_path):
     directory = tmp_path / "runs" / "first"
     save(directory, value=np.float64(0.1))
     assert read_state(directory, "Model") == {"value": 0.1}
-    np.testing.assert_array_equal(read_arrays(directory)["edges"], [0.1, np.nan, -np.inf])
+    arrays = read_arrays(directory)
+    np.testing.assert_array_equal(arrays["edges"], [0.1, np.nan, -np.inf])
+    assert arrays["number"].shape == ()
     assert sorted(path.name for path in directory.parent.iterdir()) == ["first"]
 
 
@@ -37,7 +46,7 @@ def test_state_records_class_format_and_versions(tmp_path):
     save(tmp_path / "m")
     header = json.loads((tmp_path / "m" / "bridge.json").read_text())
     assert header["class"] == "Model"
-    assert header["format"] == 1
+    assert header["format"] == FORMAT_VERSION
     assert header["versions"]["numpy"] == np.__version__
 
 
@@ -62,14 +71,14 @@ def test_a_failing_save_leaves_nothing_and_keeps_what_was_there(tmp_path):
 
 def test_the_old_model_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
     save(tmp_path / "m", 1)
-    rename = _artifacts.Path.rename
+    rename = artifacts.Path.rename
 
     def fail_for_new(self, target):
         if ".new-" in self.name:
             raise PermissionError("no")
         return rename(self, target)
 
-    monkeypatch.setattr(_artifacts.Path, "rename", fail_for_new)
+    monkeypatch.setattr(artifacts.Path, "rename", fail_for_new)
     with pytest.raises(PermissionError):
         save(tmp_path / "m", 2)
     assert read_state(tmp_path / "m", "Model") == {"value": 1}
@@ -86,7 +95,7 @@ def test_foreign_folders_and_files_are_refused(tmp_path):
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
 
 
-@pytest.mark.parametrize("reader", [_artifacts.load, lambda path: read_state(path, "Model")])
+@pytest.mark.parametrize("reader", [artifacts.load, lambda path: read_state(path, "Model")])
 def test_reading_what_is_no_model_names_the_file(tmp_path, reader):
     with pytest.raises(FileNotFoundError, match=r"bridge\.json does not exist: .* is not a saved model"):
         reader(tmp_path / "nowhere")
@@ -94,7 +103,7 @@ def test_reading_what_is_no_model_names_the_file(tmp_path, reader):
         ("{", "is not valid JSON"),
         ("[]", "does not describe a saved model"),
         ('{"class": "Model", "format": 99, "state": {}}', "has format 99"),
-        ('{"class": "os.system", "format": 1, "state": {}}', r"holds a os\.system, expected"),
+        ('{"class": "os.system", "format": 2, "state": {}}', r"holds a os\.system, expected"),
     ]:
         (tmp_path / "bridge.json").write_text(content)
         with pytest.raises(ValueError, match=message) as caught:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import weakref
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import pytest
 
-from bridges_tabular._sharing import shared, sharing
+from bridges_tabular.regressors.prepared import Prepared
 
 
 class Thing:
@@ -20,54 +22,67 @@ class Thing:
 
 
 def test_a_fit_on_its_own_makes_everything_itself() -> None:
-    source = Thing()
-    assert shared(Thing, [source], "a") is not shared(Thing, [source], "a")
-    with sharing([source], 5):
-        inside = shared(Thing, [source], "a")
-    assert shared(Thing, [source], "a") is not inside
+    source, alone = Thing(), Prepared()
+    assert alone.get(Thing, [source], "a") is not alone.get(Thing, [source], "a")
+    assert alone.get(Thing, [None], "a") is not alone.get(Thing, [None], "a")
 
 
 def test_the_same_objects_and_settings_give_the_same_result() -> None:
     source, other = Thing(), Thing()
-    with sharing([source, other], 5):
-        first = shared(Thing, [source, None], "a", 1)
-        assert shared(Thing, [source, None], "a", 1) is first
-        assert copy_context().run(lambda: shared(Thing, [source, None], "a", 1)) is first
-        for sources, settings in (
-            ([other, None], ("a", 1)),
-            ([source, other], ("a", 1)),
-            ([source, None], ("a", 2)),
-            ([source, None], ("b", 1)),
-        ):
-            assert shared(Thing, sources, *settings) is not first
-        assert shared(Thing, [first], "c") is shared(Thing, [first], "c")
+    prepared = Prepared([source, other], 5)
+    first = prepared.get(Thing, [source, None], "a", 1)
+    assert prepared.get(Thing, [source, None], "a", 1) is first
+    for sources, settings in (
+        ([other, None], ("a", 1)),
+        ([source, other], ("a", 1)),
+        ([source, None], ("a", 2)),
+        ([source, None], ("b", 1)),
+    ):
+        assert prepared.get(Thing, sources, *settings) is not first
+    assert prepared.get(Thing, [first], "c") is prepared.get(Thing, [first], "c")
+
+
+def test_threads_share() -> None:
+    source = Thing()
+    with Prepared([source]) as prepared, ThreadPoolExecutor(4) as pool:
+        first = prepared.get(Thing, [source], "a")
+        assert all(made is first for made in pool.map(lambda _: prepared.get(Thing, [source], "a"), range(20)))
+
+
+def test_copies_are_empty() -> None:
+    source = Thing()
+    prepared = Prepared([source])
+    made = prepared.get(Thing, [source], "a")
+    for copy in (deepcopy(prepared), pickle.loads(pickle.dumps(prepared))):
+        assert copy.get(Thing, [source], "a") is not made
 
 
 def test_what_is_made_of_anything_else_is_not_kept() -> None:
     source = Thing()
-    with sharing([source], 5):
-        made = shared(Thing, [source, Thing()], "a")
-        alive = weakref.ref(made)
-        assert shared(Thing, [made], "a") is not shared(Thing, [made], "a")
-        del made
-        gc.collect()
-        assert alive() is None
+    prepared = Prepared([source], 5)
+    made = prepared.get(Thing, [source, Thing()], "a")
+    alive = weakref.ref(made)
+    assert prepared.get(Thing, [made], "a") is not prepared.get(Thing, [made], "a")
+    del made
+    gc.collect()
+    assert alive() is None
 
 
 def test_only_so_many_results_are_kept_and_none_afterwards() -> None:
     source = Thing()
-    with sharing([source], 2):
-        first, second = (shared(Thing, [source], name) for name in "ab")
-        assert shared(Thing, [source], "a") is first
-        third = shared(Thing, [source], "c")
-        assert shared(Thing, [source], "a") is first
-        assert shared(Thing, [source], "c") is third
+    with Prepared([source], 2) as prepared:
+        first, second = (prepared.get(Thing, [source], name) for name in "ab")
+        assert prepared.get(Thing, [source], "a") is first
+        third = prepared.get(Thing, [source], "c")
+        assert prepared.get(Thing, [source], "a") is first
+        assert prepared.get(Thing, [source], "c") is third
         alive = [weakref.ref(thing) for thing in (first, second, third)]
         del first, second, third
         gc.collect()
         assert [ref() is None for ref in alive] == [False, True, False]
     gc.collect()
     assert all(ref() is None for ref in alive)
+    assert prepared.get(Thing, [source], "a") is not prepared.get(Thing, [source], "a")
 
 
 def test_what_could_not_be_made_is_made_again() -> None:
@@ -76,7 +91,7 @@ def test_what_could_not_be_made_is_made_again() -> None:
     def fail() -> Thing:
         raise ValueError("not now")
 
-    with sharing([source], 2):
-        with pytest.raises(ValueError, match="not now"):
-            shared(fail, [source], "a")
-        assert shared(Thing, [source], "a") is shared(Thing, [source], "a")
+    prepared = Prepared([source], 2)
+    with pytest.raises(ValueError, match="not now"):
+        prepared.get(fail, [source], "a")
+    assert prepared.get(Thing, [source], "a") is prepared.get(Thing, [source], "a")

@@ -1,5 +1,6 @@
 """From a user's table to numbers and codes, and one line for everything that cannot become either."""
 
+import datetime
 import json
 import warnings
 
@@ -9,15 +10,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from bridges_tabular._frames import (
-    TableEncoder,
-    as_frame,
-    check_eval_set,
-    check_sample_weight,
-    check_table,
-    check_target,
-    split_validation,
-)
+from bridges_tabular.regressors.tables import TableEncoder, as_frame, check_table
 
 
 @pytest.fixture
@@ -111,7 +104,7 @@ def test_arrays_and_lists():
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        (pd.DataFrame({"when": pd.to_datetime(["2020-01-01"])}), ValueError, "'when' holds datetime64"),
+        (pd.DataFrame({"long": pd.to_timedelta(["1h"])}), ValueError, "'long' holds timedelta64"),
         (pd.DataFrame({"z": [1j]}), ValueError, "Complex data not supported: column 'z'"),
         (pd.DataFrame({"z": pd.cut([1, 2], 2)}), TypeError, "'z' holds a Interval"),
         (pd.DataFrame({"z": [b"bytes"]}), ValueError, "'z' holds bytes"),
@@ -170,81 +163,64 @@ def test_integer_column_names_are_positions():
     np.testing.assert_array_equal(encoder.transform([[3.0, 4.0]])[0], [[3, 4]])
 
 
-@pytest.mark.parametrize(
-    "y",
-    [[1, 2], (True, False), pd.array([1, 2], dtype="Int64"), np.array([1, 2.0], object), pd.Series([1, 2])],
-)
-def test_numeric_targets(y):
-    target = check_target(y)
-    assert target.dtype == np.float64
-    np.testing.assert_array_equal(target, np.array(list(y), dtype=float))
-
-
-def test_a_column_vector_is_taken_with_a_warning():
-    with pytest.warns(UserWarning, match="column-vector"):
-        np.testing.assert_array_equal(check_target([[1], [2]]), [1, 2])
-
-
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        (None, "requires y to be passed, but the target price is None"),
-        (["1", "2"], "the target price is not numeric: it holds '1'"),
-        ([1, "dear"], "the target price is not numeric: it holds '1'"),
-        (pd.Series([1, "dear"]), "the target price is not numeric: it holds 'dear'"),
-        (pd.to_datetime(["2020-01-01"]), "the target price is not numeric"),
-        ([np.nan, np.inf, 1], "price contains NaN or infinity: 2 of 3 values"),
-        ([1, None], "price contains NaN or infinity: 1 of 2 values"),
-        ([[1, 2]], "should be a 1d array"),
-        ([1j], "Complex data not supported"),
-    ],
-)
-def test_unusable_targets_are_refused(y, message):
-    with pytest.raises(ValueError, match=message):
-        check_target(y, "price")
-
-
-def test_sample_weights():
-    assert check_sample_weight(None, 3) is None
-    np.testing.assert_array_equal(check_sample_weight([1, 0, 2], 3), [1, 0, 2])
-    np.testing.assert_array_equal(check_sample_weight(2, 3), [2, 2, 2])
-    for weights, message in [
-        ([1, 2], r"shape \(2,\), expected \(3,\)"),
-        ([[1, 2, 3]], "shape"),
-        ([1, -1, 1], "negative"),
-        ([1, np.nan, 1], "NaN"),
-        ([0, 0, 0], "zero everywhere"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            check_sample_weight(weights, 3)
-
-
-def test_eval_set_in_its_forms():
-    X, y, w = [[1]], [2], [3]
-    assert check_eval_set(None) is None
-    assert check_eval_set((X, y)) == (X, y, None)
-    assert check_eval_set([(X, y)]) == (X, y, None)
-    assert check_eval_set([(X, y, w)]) == (X, y, w)
-    for wrong in ([(X, y), (X, y)], [X, y], [], "text", (X,), (X, y, w, w)):
-        with pytest.raises(ValueError, match=r"eval_set must"):
-            check_eval_set(wrong)
-
-
-@pytest.mark.parametrize(("n", "fraction", "expected"), [(10, 0.2, 2), (10, 0.01, 1), (2, 0.9, 1), (101, 0.25, 25)])
-def test_split_validation_is_seeded_and_complete(n, fraction, expected):
-    training, validation = split_validation(n, fraction, 7)
-    assert len(validation) == expected
-    assert sorted([*training, *validation]) == list(range(n))
-    assert (np.diff(training) > 0).all()
-    np.testing.assert_array_equal(split_validation(n, fraction, 7)[1], validation)
-
-
-def test_split_validation_needs_two_rows():
-    with pytest.raises(ValueError, match="n_samples = 1"):
-        split_validation(1, 0.2, 0)
-
-
 def test_no_warnings_on_ordinary_tables(table):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TableEncoder().fit(table).transform(table)
+
+
+WHEN = ["2024-02-29", None, "2023-12-31"]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pd.to_datetime(pd.Series(WHEN)),
+        pd.to_datetime(pd.Series(WHEN)).dt.tz_localize("Europe/Berlin"),
+        pd.to_datetime(pd.Series(WHEN)).astype("timestamp[ns][pyarrow]"),
+        pd.to_datetime(pd.Series(WHEN)).astype("date32[pyarrow]"),
+        pd.Series([None if when is None else datetime.date.fromisoformat(when) for when in WHEN], dtype=object),
+    ],
+    ids=["numpy", "zoned", "arrow", "arrow days", "objects"],
+)
+def test_dates_become_what_they_say(dates):
+    table = pd.DataFrame({"when": dates, "x": [1.0, 2.0, 3.0]})
+    encoder = TableEncoder().fit(table)
+    assert encoder.categorical_columns == ["when_month", "when_day", "when_weekday"]
+    assert encoder.numeric_columns == ["when_dayofyear", "when_elapsed", "x"]
+    assert encoder.sources == [0, 0, 0, 0, 0, 1]
+    numeric, codes = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict()))).transform(table)
+    leap, last = pd.Timestamp("2024-02-29"), pd.Timestamp("2023-12-31")
+    np.testing.assert_array_equal(numeric[[0, 2], 0], [leap.dayofyear, last.dayofyear])
+    np.testing.assert_allclose(np.diff(numeric[[2, 0], 1]), 60, atol=0.1)
+    assert np.isnan(numeric[1, :2]).all()
+    assert (codes[1] == -1).all()
+    values = [encoder.categories[name][code] for name, code in zip(encoder.categories, codes[0], strict=True)]
+    assert values == [2, 29, leap.dayofweek]
+
+
+def test_hours_are_told_where_times_of_day_differ():
+    table = pd.DataFrame({"when": pd.to_datetime(["2024-01-01 07:00", "2024-01-02 19:30"])})
+    encoder = TableEncoder().fit(table)
+    assert encoder.categories["when_hour"] == [7, 19]
+    with pytest.raises(ValueError, match=r"'when' held dates in fit and now holds float64$"):
+        encoder.transform(pd.DataFrame({"when": [3.0, 4.0]}))
+    numeric, codes = encoder.transform(pd.DataFrame({"when": [None, pd.NaT]}))
+    assert np.isnan(numeric).all()
+    assert (codes == -1).all()
+
+
+def test_a_column_without_dates_in_training_is_of_dates_if_other_rows_say_so():
+    nothing = pd.DataFrame({"when": [pd.NaT, pd.NaT], "x": [1, 2]})
+    assert "when_month" in TableEncoder().fit(nothing).columns
+    empty = pd.DataFrame({"text": [None, None], "x": [1, 2]})
+    others = pd.DataFrame({"text": ["a", None], "x": [3, 4]})
+    encoder = TableEncoder().fit(empty, others)
+    assert encoder.categories == {"text": []}
+    assert encoder.transform(others)[1].tolist() == [[-1], [-1]]
+
+
+def test_columns_that_dates_become_may_not_hide_another():
+    table = pd.DataFrame({"when": pd.to_datetime(["2024-01-01"]), "when_month": [1]})
+    with pytest.raises(ValueError, match="column 'when_month' appears more than once"):
+        TableEncoder().fit(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from bridges_tabular.core.calibration import CALIBRATIONS
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.card import describe_rows, target_names, write_card
+from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
@@ -34,10 +34,7 @@ from bridges_tabular.regressors.tables import TableEncoder, check_table
 
 Floats = NDArray[np.float64]
 
-CALIBRATION_CONSTRAINTS: dict[str, Any] = {
-    "calibration": [StrOptions(set(CALIBRATIONS))],
-    "calibration_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-}
+CALIBRATION_CONSTRAINTS: dict[str, Any] = constraints("calibration", "calibration_fraction")
 # distributions are made for so many rows at once where only a few numbers of each are asked for
 _DISTRIBUTION_ROWS = 8192
 
@@ -330,7 +327,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
     ) -> tuple[Rows, Rows | None, Rows | None, Rows | None]:
         """Check the arguments of ``fit`` and divide the rows; those of :class:`Parts`, in the user's units."""
         several = bool(self.__sklearn_tags__().target_tags.multi_output)
-        train = Rows.read(self, X, y, sample_weight, "y", reset=True, several=several)
+        train = Rows.read(self, X, y, sample_weight, "y", reset=not self._continued(), several=several)
+        if self._continued() and train.y.shape[1] != len(self.scale_.mean):
+            raise ValueError(f"y has {train.y.shape[1]} targets, that of the fit to go on from {len(self.scale_.mean)}")
         self._single = not (several and np.ndim(y) == 2)
         given = check_eval_set(eval_set)
         validation = everything = conformal = None

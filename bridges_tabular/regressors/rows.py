@@ -64,7 +64,7 @@ class Rows:
         frame = check_table(estimator, X, reset=reset)
         target = _check_targets(y, name) if several else check_target(y, name)[:, None]
         check_consistent_length(frame, target)
-        weight = check_sample_weight(sample_weight, len(target))
+        weight = check_sample_weight(sample_weight, len(target), name.replace("y", "sample_weight", 1))
         given = cls(frame, target, weight)
         return given if weight is None or weight.all() else given.take(np.flatnonzero(weight))
 
@@ -129,10 +129,11 @@ def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
     return target
 
 
-def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | None:
+def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight") -> NDArray[np.float64] | None:
     """Return weights of shape (n,) with a mean of 1 over those that are not zero; None where all are alike.
 
-    Engines compute in single precision: rounded to it, weights of any scale come out the same.
+    Engines compute in single precision: rounded to it, weights of any scale come out the same. ``name`` is how to call
+    them in an error.
 
     Raises
     ------
@@ -145,16 +146,17 @@ def check_sample_weight(sample_weight: Any, n: int) -> NDArray[np.float64] | Non
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n},)")
+        raise ValueError(f"{name} has shape {weights.shape}, expected ({n},)")
     if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("sample_weight holds negative, NaN or infinite values")
+        raise ValueError(f"{name} holds negative, NaN or infinite values")
     if not weights.any():
-        raise ValueError("sample_weight is zero everywhere")
+        raise ValueError(f"{name} is zero everywhere")
     if (weights == weights[0]).all():
         return None
     # the largest becomes 1 first: the sum of large weights would overflow
     weights = weights / weights.max()
-    return (weights / weights[weights > 0].mean()).astype(np.float32).astype(np.float64)
+    scaled: Floats = (weights / weights[weights > 0].mean()).astype(np.float32).astype(np.float64)
+    return scaled
 
 
 def check_eval_set(eval_set: Any) -> tuple[Any, Any, Any] | None:

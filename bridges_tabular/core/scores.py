@@ -175,7 +175,9 @@ def _mean(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
     return float(np.average(values[used], weights=weights[used]))
 
 
-def crps_of_masses(centers: NDArray[np.float64], masses: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+def crps_of_masses(
+    centers: NDArray[np.float64], masses: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """TEMPORARY."""
     c = centers.astype(np.float32)
     gaps = np.diff(c)

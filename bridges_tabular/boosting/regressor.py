@@ -275,7 +275,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         shares = contributions(model, model.features.values(check_table(self, X, reset=False)))
         shares = np.column_stack([model.features.by_source(shares[:, :-1]), shares[:, -1]]) * self.scale_.scale[0]
         shares[:, -1] += self.scale_.mean[0]
-        return shares
+        return np.asarray(shares)
 
     def get_booster(self) -> xgb.Booster:
         """Return the booster of the last stage, over the bins unless the scheme is "least_squares".
@@ -283,7 +283,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         Its rounds end with the best one. On a cross-fitted location its last feature is that location; the other
         boosters come from :meth:`get_location_boosters`. All are of the standardised target.
         """
-        return self._bridge.trees.booster  # type: ignore[attr-defined]
+        return self._bridge.trees.booster  # type: ignore[attr-defined, no-any-return]
 
     def get_location_boosters(self) -> list[xgb.Booster]:
         """Return the location's boosters: that of all rows, then the fold models."""

@@ -11,6 +11,8 @@ from scipy import stats
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.05
+# all 2^N signs are equally likely by chance, and two of them leave all differences on one side: 2 / 2^5 is above 5 %
+FEWEST_TABLES = 6
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def signed_rank(differences: ArrayLike) -> float:
     if not values.any():
         return 1.0
     return float(stats.wilcoxon(values).pvalue)
+
+
+def least_signed_rank(n_tables: int, n_tests: int) -> float:
+    """Return the least probability that Wilcoxon's signed-rank test over tables can give after Holm's adjustment."""
+    return min(1.0, 2 * n_tests * 0.5**n_tables)
 
 
 def holm(p: ArrayLike) -> FloatArray:

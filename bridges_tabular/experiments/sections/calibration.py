@@ -1,16 +1,40 @@
-"""Plots of how far predicted probabilities agree with what happened, all from the probability integral transform."""
+"""How far predicted probabilities agree with what happened: plots of the probability integral transform."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bridges_tabular.experiments.reporting.figures import Figure, Look, axis, by_model, line, of_model, reference
+from bridges_tabular.experiments.run import Run
+from bridges_tabular.experiments.sections.base import Page, Section
+from bridges_tabular.experiments.sections.drawing import Figure, Look, axis, by_model, line, of_model, reference
 
 _PIT_CELLS = 20
 _LEVELS = np.linspace(0, 1, 41)
+
+
+class Calibration(Section):
+    """Of all models with a distribution, over the test rows of all splits."""
+
+    key, title, link = "calibration", "Calibration", "Calibration"
+
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+        if run.predictions["pit"].isna().all():
+            return None
+        plots = (
+            (pit_figure, "PIT histogram", "Flat is right; a hump: too wide; a bowl: too narrow; a slope: biased."),
+            (
+                reliability_figure,
+                "Reliability",
+                "On the line is right: a 30 % quantile lies above 30 % of truths.",
+            ),
+            (coverage_figure, "Coverage", "On the line is right; below it, intervals are too narrow."),
+        )
+        figures = [page.add(draw(run.predictions, page.look), title, title, note=note) for draw, title, note in plots]
+        return {"figures": figures}
 
 
 def pit_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figure:

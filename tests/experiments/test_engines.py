@@ -6,7 +6,7 @@ import pytest
 
 from bridges_tabular.experiments import Experiment, ExperimentError
 from bridges_tabular.experiments.blocks import ModelBlock
-from bridges_tabular.experiments.models import ENGINES, build_model, check_models
+from bridges_tabular.experiments.engines import ENGINES, build_model, check_models
 
 VALID = {
     "tabular": {"backbone": "CategoryEmbeddingModelConfig", "scheme": "end_to_end"},
@@ -21,7 +21,7 @@ def test_a_block_becomes_its_regressor(engine: str) -> None:
     assert params["n_bins"] == 7
     assert params["learning_rate"] == pytest.approx(0.02)
     assert params["random_state"] == 5
-    assert type(model).__name__ == ENGINES[engine][1]
+    assert type(model).__name__ == ENGINES[engine].class_name
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,16 +1,19 @@
-"""Models against the baseline: over the seeds of one table, and over several tables."""
+"""All tables together: ratios to the baseline, mean ranks, and tests over the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bridges_tabular.experiments.reporting import statistics
-from bridges_tabular.experiments.reporting.figures import (
+from bridges_tabular.experiments import statistics
+from bridges_tabular.experiments.run import Run
+from bridges_tabular.experiments.scores import TESTED
+from bridges_tabular.experiments.sections.base import Page, Section
+from bridges_tabular.experiments.sections.drawing import (
     INK,
     SOFT,
     Figure,
@@ -20,110 +23,57 @@ from bridges_tabular.experiments.reporting.figures import (
     line,
     log_axis,
     of_model,
+    p_text,
+    rows_axis,
     short_text,
 )
-from bridges_tabular.experiments.results import SCORES
-
-COMPARED = tuple(score for score in SCORES if score.name in ("rmse", "crps"))
-# fewer say too little for a test over tables
-FEWEST_TABLES = 5
 
 
-@dataclass(frozen=True)
-class Against:
-    """One model against the baseline, in one score.
+class Across(Section):
+    """A summary over the tables for each score that the baseline and another model have on all of them."""
 
-    Attributes
-    ----------
-    model : str
-    percent, error : float
-        The mean difference and its standard error, in percent of the baseline's mean score; below 0 is better.
-    p : float
-        Adjusted by Holm's method for the models compared; NaN where nothing can be tested.
-    """
+    key, title, link = "across", "All tables together", "All tables"
 
-    model: str
-    percent: float
-    error: float
-    p: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the difference is more than chance at the 5 % level."""
-        return self.p < statistics.LEVEL
-
-    @property
-    def percent_text(self) -> str:
-        """The difference with its sign."""
-        return percent_text(self.percent)
-
-    @property
-    def error_text(self) -> str:
-        """The standard error."""
-        return f"{self.error:.1f} %"
-
-    @property
-    def p_text(self) -> str:
-        """The probability; empty where nothing was tested."""
-        return p_text(self.p)
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+        if len(run.tables) < 2:
+            return None
+        rankings = {score: over_tables(run.results, run.baseline, score.name) for score in TESTED}
+        found = [
+            _show(ranking, score.heading, run.baseline, page)
+            for score, ranking in rankings.items()
+            if ranking is not None
+        ]
+        return {"found": found, "fewest_tables": statistics.FEWEST_TABLES} if found else None
 
 
-def over_seeds(results: pd.DataFrame, baseline: str, score: str, test_share: float) -> list[Against]:
-    """Compare every model with the baseline on the same splits of one table.
-
-    Parameters
-    ----------
-    results : DataFrame
-        Of one table.
-    baseline, score : str
-    test_share : float
-        Test rows for each training row, for the corrected resampled t-test.
-
-    Returns
-    -------
-    list of Against
-        Without models, and without seeds enough, that have the score; empty where the baseline has none.
-    """
-    values = results.pivot(index="seed", columns="model", values=score).dropna(axis="columns")
-    if baseline not in values or len(values) < 2:
-        return []
-    base = values[baseline]
-    tests = {str(name): statistics.resampled_t(values[name] - base, test_share) for name in values if name != baseline}
-    p = statistics.holm([test.p for test in tests.values()])
-    scale = 100 / float(base.mean()) if base.mean() > 0 else float("nan")
-    return [
-        Against(name, scale * test.mean, scale * test.error, float(adjusted))
-        for (name, test), adjusted in zip(tests.items(), p, strict=True)
-    ]
+def _show(ranking: Ranking, heading: str, baseline: str, page: Page) -> dict[str, Any]:
+    ratios = ratio_figure(ranking, heading, baseline, page.look)
+    least_p = statistics.least_signed_rank(len(ranking.ratios), len(ranking.models) - 1)
+    summary: dict[str, Any] = {
+        "heading": heading,
+        "rows": [_row(ranking, name, baseline) for name in ranking.models],
+        "ratios": page.add(ratios, f"{heading} of each table", "Table by table"),
+        "critical": None,
+        "friedman": p_text(ranking.any_difference()),
+        "compared": len(ranking.models) - 1,
+        "least_p": p_text(least_p) if least_p >= statistics.LEVEL else "",
+    }
+    if len(ranking.ratios) >= statistics.FEWEST_TABLES:
+        critical = critical_figure(ranking, page.look)
+        summary["critical"] = page.add(critical, f"Mean ranks in {heading}", "Critical difference")
+    return summary
 
 
-def difference_figure(
-    found: Sequence[Against], heading: str, baseline: str, n: int, look: Mapping[str, Look]
-) -> Figure:
-    """Differences with 95 % intervals, a row for each model."""
-    reach = statistics.interval_reach(n)
-    traces = [line([0, 0], [-0.6, len(found) - 0.4], INK, width=1, opacity=0.55, hoverinfo="skip")]
-    for position, against in enumerate(found):
-        model = look[against.model]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": digits([against.percent]),
-                "y": [position],
-                "error_x": {"array": digits([reach * against.error]), "thickness": 2, "width": 5},
-                "marker": {"size": 11, "color": model.color, "symbol": model.symbol},
-                "hovertemplate": "%{x} %<extra>%{fullData.name}</extra>",
-            }
-            | of_model(against.model, model)
-        )
+def _row(ranking: Ranking, name: str, baseline: str) -> dict[str, Any]:
+    better, worse = ranking.record(name)
+    is_baseline = name == baseline
     return {
-        "data": traces,
-        "layout": {
-            "xaxis": axis(f"{heading} against {baseline}, %", nticks=6),
-            "yaxis": _rows([against.model for against in found]),
-        },
-        "height": 100 + 42 * len(found),
+        "model": name,
+        "is_baseline": is_baseline,
+        "rank": f"{ranking.ranks[name]:.2f}",
+        "ratio": f"{ranking.mean_ratio(name):.3f}",
+        "record": "" if is_baseline else f"{better} / {worse}",
+        "p": p_text(ranking.p[name]),
     }
 
 
@@ -141,7 +91,7 @@ class Ranking:
         Mean scores over the seeds, as ratios to the baseline's.
     p : dict of str to float
         Of Wilcoxon's signed-rank test against the baseline, adjusted by Holm's method; NaN for the baseline and
-        where there are fewer than five tables.
+        where there are fewer than six tables.
     """
 
     models: list[str]
@@ -172,7 +122,7 @@ def over_tables(results: pd.DataFrame, baseline: str, score: str) -> Ranking | N
     ratios = means.div(means[baseline], axis="index")
     ranks = dict(zip(map(str, means.columns), statistics.mean_ranks(means).tolist(), strict=True))
     p = dict.fromkeys(ranks, float("nan"))
-    if len(means) >= FEWEST_TABLES:
+    if len(means) >= statistics.FEWEST_TABLES:
         others = [name for name in ranks if name != baseline]
         adjusted = statistics.holm([statistics.signed_rank(np.log(ratios[name])) for name in others])
         p |= dict(zip(others, adjusted.tolist(), strict=True))
@@ -203,7 +153,7 @@ def ratio_figure(ranking: Ranking, heading: str, baseline: str, look: Mapping[st
         "data": traces,
         "layout": {
             "xaxis": log_axis(f"{heading} / that of {baseline}", ranking.ratios, margin=1.08),
-            "yaxis": _rows(tables),
+            "yaxis": rows_axis(tables),
         },
         "height": 110 + 26 * len(tables),
     }
@@ -238,29 +188,8 @@ def critical_figure(ranking: Ranking, look: Mapping[str, Look]) -> Figure:
         "data": traces,
         "layout": {
             "xaxis": axis("mean rank, 1 is best", range=[0.7, k + 0.9], dtick=1, tick0=1),
-            "yaxis": _rows(ranking.models) | {"range": [k - 0.5, -1.5]},
+            "yaxis": rows_axis(ranking.models) | {"range": [k - 0.5, -1.5]},
             "annotations": [note | {"text": f"critical difference {critical:.2f}"}],
         },
         "height": 140 + 34 * k,
-    }
-
-
-def percent_text(value: float) -> str:
-    """Write a difference in percent with its sign."""
-    return "" if np.isnan(value) else f"{value:+.1f} %".replace("-", "−")
-
-
-def p_text(p: float) -> str:
-    """Write a probability; empty where nothing was tested."""
-    if np.isnan(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _rows(names: Sequence[str]) -> dict[str, Any]:
-    return {
-        "tickvals": list(range(len(names))),
-        "ticktext": [short_text(name) for name in names],
-        "range": [len(names) - 0.4, -0.6],
-        "showgrid": False,
     }

@@ -1,62 +1,124 @@
-"""Plots of the predictive distributions of single rows, and of the code that a model predicts them with."""
+"""Between number and classes: the code that a model over bins learned, described as plain values, and its plots."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import entropy
 
-from bridges_tabular.experiments.examples import read_distribution
-from bridges_tabular.experiments.reporting.figures import (
-    INK,
-    SOFT,
-    Figure,
-    Look,
-    axis,
-    digits,
-    line,
-    of_model,
-    reference,
-)
+from bridges_tabular.experiments.run import File, Run
+from bridges_tabular.experiments.sections.base import FittedModels, Page, Section
+from bridges_tabular.experiments.sections.drawing import SOFT, Figure, Look, axis, digits, line, reference
 
-_GRID_CELLS = 64
+_GRID = 240
+_HISTOGRAM_CELLS = 60
 _MAX_CURVES = 32
 # from the first class to the last (Matplotlib's viridis without its dark and light ends)
 _SCALE = ((72, 99, 200), (38, 130, 178), (31, 158, 137), (85, 184, 96), (190, 188, 40))
 
 
-def example_figure(example: dict[str, Any], look: Mapping[str, Look], target: str) -> Figure:
-    """Densities of one row, as the probability of each of the same small steps, atoms and tails included."""
-    distributions = {name: read_distribution(said) for name, said in example["models"].items()}
-    points = {name: said["y_pred"] for name, said in example["models"].items()}
-    ends = [d.quantile([0.01, 0.99])[0] for d in distributions.values() if d is not None]
-    grid = _grid(np.array([example["y_true"], *points.values()]), ends)
-    steps = np.diff(grid)
-    densities = {name: np.diff(d.cdf(grid[None, :])[0]) / steps for name, d in distributions.items() if d is not None}
-    top = 1.08 * max((float(density.max()) for density in densities.values()), default=1.0)
-    value = {"hovertemplate": "%{x}<extra>%{fullData.name}</extra>"}
-    traces: list[Figure] = [
-        line(grid, [*density, density[-1]], look[name].color, dash=look[name].dash, width=1.6, shape="hv")
-        | {"fill": "tozeroy", "fillcolor": look[name].color + "20"}
-        | value
-        | of_model(name, look[name])
-        for name, density in densities.items()
-    ]
-    traces += [
-        line([points[name]] * 2, [0, top], look[name].color, width=2, dash="dash") | value | of_model(name, look[name])
-        for name, distribution in distributions.items()
-        if distribution is None
-    ]
-    traces.append(line([example["y_true"]] * 2, [0, top], INK, width=2.5, name="truth") | value)
+class Learned(Section):
+    """Encoder, bins and decoder of each model over bins."""
+
+    key, title, link = "learned", "Between number and classes", "Classes"
+    file = File("encoders.json")
+
+    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:  # noqa: D102
+        table, split = fitted.table, fitted.split
+        X, y = table.X.iloc[split.test], table.y[split.test]
+        found = {name: describe_encoder(model, X, y) for name, model in fitted.models.items()}
+        return [
+            {"table": table.name, "model": name, "seed": split.seed} | encoder
+            for name, encoder in found.items()
+            if encoder is not None
+        ]
+
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+        encoders = [_show(encoder, run.table["target"], page) for encoder in run.collected[self.file]]
+        return {"encoders": encoders} if encoders else None
+
+
+def _show(encoder: dict[str, Any], target: str, page: Page) -> dict[str, Any]:
+    name, look = encoder["model"], page.look[encoder["model"]]
+    if encoder["on"] == "error":
+        target, counted = f"{target} less the location", "errors of the point prediction on test rows"
+    else:
+        counted = "targets of the test rows"
+    plots = (
+        (encoder_figure(encoder, target), "Encoder", "psi(y): how a value is spread over the classes."),
+        (bins_figure(encoder, look, target), "Bins", f"Edges of the bins below the histogram of the {counted}."),
+        (
+            use_figure(encoder),
+            "Use",
+            f"Share of the {counted} that falls to each class; on the line, all are used alike; near 0, one is idle.",
+        ),
+        (
+            entropy_figure(encoder, look, target),
+            "Entropy",
+            "How many classes share a value: 0 is one class alone, 0.7 two in equal parts, 1.4 four.",
+        ),
+        (
+            decoder_figure(encoder, look),
+            "Decoder",
+            "What each class is decoded as; on the line, its own centre.",
+        ),
+        (
+            width_figure(encoder, look, target),
+            "Widths",
+            "Width of each class; dotted, how widely the encoder spreads a value.",
+        ),
+    )
     return {
-        "data": traces,
-        "layout": {
-            "xaxis": axis(target, nticks=5, range=digits(grid[[0, -1]])),
-            "yaxis": {"showticklabels": False, "showgrid": False, "range": [0, top]},
-        },
+        "model": name,
+        "on_errors": encoder["on"] == "error",
+        "figures": [page.add(figure, f"{title} of {name}", title, note=note) for figure, title, note in plots],
+    }
+
+
+def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Classes, decoder and encoder of a fitted model over bins, as values that JSON can hold; None without a code.
+
+    Parameters
+    ----------
+    model : Regressor
+    X, y : DataFrame of shape (n, p), array of shape (n,)
+        Rows whose targets, or errors where the bins lie on those, are counted along the axis of the bins and coded.
+
+    Returns
+    -------
+    dict
+        ``on`` ("target" or "error"), ``edges`` (k + 1,), ``centers`` (k,) and ``values`` (k,), those of the decoder;
+        ``y`` (g,) and the encoder ``psi`` (g, k) there; ``histogram`` with its ``edges`` and ``counts``. All in units
+        of the target. ``use`` (k,) is the mean code of the rows.
+    """
+    if not model.codecs_:
+        return None
+    import torch
+
+    codec = model.codecs_[0]
+    mean, scale = float(codec.mean), float(codec.scale)
+    edges, centers = (mean + scale * positions for positions in (codec.bins.edges, codec.bins.centers))
+    # finer where the classes are narrower
+    within = np.linspace(0, 1, _GRID // len(centers) + 2)[:-1]
+    grid = np.append((edges[:-1, None] + within * np.diff(edges)[:, None]).ravel(), edges[-1])
+    on_errors = getattr(model, "location", "none") != "none"
+    counted = y - model.predict(X) if on_errors else y
+    counts, cells = np.histogram(counted, bins=_HISTOGRAM_CELLS)
+    with torch.inference_mode():
+        psi, rows = (codec.encode(codec.standardise(torch.as_tensor(at))).exp().double() for at in (grid, counted))
+        values = mean + scale * codec.decoder.values.double().numpy()
+    return {
+        "on": "error" if on_errors else "target",
+        "edges": edges.tolist(),
+        "centers": centers.tolist(),
+        "values": values.tolist(),
+        "y": grid.tolist(),
+        "psi": psi.numpy().round(5).tolist(),
+        "use": rows.mean(dim=0).numpy().round(6).tolist(),
+        "histogram": {"edges": cells.tolist(), "counts": counts.tolist()},
     }
 
 
@@ -188,13 +250,6 @@ def _middle(encoder: dict[str, Any]) -> list[float | None]:
     low, high = np.quantile(edges, [0.08, 0.92])
     margin = 0.3 * (high - low)
     return digits([max(edges[0], low - margin), min(edges[-1], high + margin)])
-
-
-def _grid(inside: NDArray[np.float64], ends: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    values = np.concatenate([inside, *ends])
-    low, high = values.min(), values.max()
-    margin = 0.03 * (high - low) or 0.5 * max(abs(high), 1.0)
-    return np.linspace(low - margin, high + margin, _GRID_CELLS + 1)
 
 
 def _shade(position: float) -> str:

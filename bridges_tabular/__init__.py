@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
-    from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.boosting import XGBBridgeRegressor
     from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
+    from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor, TensorDatamodule
 
 try:

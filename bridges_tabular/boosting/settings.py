@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
-from bridges_tabular.boosting.xgboost import XGBoost
+from bridges_tabular.boosting.xgboost import XGBoost, check_params
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.parameters import PARAMETERS
@@ -99,6 +99,9 @@ class Settings:
         for name in self._given.xgb_params or {}:
             if name in own:
                 raise ValueError(f"xgb_params holds {name!r}, which the parameter {own[name]!r} decides")
+        vector = self._scheme.has_code and not self._scheme.one_hot
+        params = self._tree_params(self._defaults, self._given.learning_rate)
+        check_params(params, self._given.xgb_params or {}, vector)
 
     @property
     def metric(self) -> str:

@@ -21,8 +21,10 @@ from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
+from bridges_tabular.regressors.card import describe_rows, target_names, write_card
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
+from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
@@ -226,21 +228,27 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             If the folder holds something else than a saved model.
         """
         check_is_fitted(self)
+        with new_folder(directory, artifacts.header(self)) as folder:
+            self.write(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write the files of the fitted model to an empty folder; :meth:`save` makes it whole with a manifest."""
         own, arrays = self._trained.state()
         state = {
             "params": self._saved_params(),
             "columns": self._columns.to_dict(),
             "named": hasattr(self, "feature_names_in_"),
             "single": self._single,
+            "facts": self.facts_,
             "engine": own,
         }
         named = {f"engine.{name}": array for name, array in arrays.items()}
         named |= {f"scale.{name}": array for name, array in self.scale_.arrays().items()}
         for index, one in enumerate(self._calibrated):
             named |= {f"calibration.{index}.{name}": array for name, array in one.arrays().items()}
-        with artifacts.new_artifact(directory) as folder:
-            artifacts.write_state(folder, self, state)
-            artifacts.write_arrays(folder, named)
+        artifacts.write_state(folder, state)
+        artifacts.write_arrays(folder, named)
+        write_card(folder, self, artifacts.header(self), [one.validation_scores() for one in self._calibrated])
 
     @classmethod
     def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
@@ -257,15 +265,15 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         FileNotFoundError
             If the folder or one of its files does not exist.
         ValueError
-            If the folder holds another model, or a format of another version.
+            If the folder holds another model, a format of another version, or a file that is not as it was saved.
         """
-        state, arrays = artifacts.read_state(directory, cls.__name__), artifacts.read_arrays(directory)
+        state, arrays = artifacts.read(directory, cls.__name__)
         model = cls(**state["params"])
         model._columns = TableEncoder.from_dict(state["columns"])
         model.n_features_in_ = model._columns.n_features_in_
         if state["named"]:
             model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
-        model._single = state["single"]
+        model._single, model.facts_ = state["single"], state["facts"]
         model.scale_ = TargetScale(**subset(arrays, "scale."))
         engine = model._engine(model._columns, Prepared())
         model._trained = engine.restore(state["engine"], subset(arrays, "engine."), trusted)
@@ -292,10 +300,12 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
     def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared, report: Report) -> None:
         seed, random = self._draws()
         train, validation, conformal, everything = self._read(X, y, sample_weight, eval_set, random, prepared)
+        names = target_names(y, train.y.shape[1])
         if not self._continued():
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
             self.scale_ = TargetScale.fit(train.y, train.weight)
+        self.facts_ = describe_rows(train, self._columns, names)
         given = train, validation, conformal, everything
         parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in given))  # type: ignore[arg-type]
         engine = self._engine(self._columns, prepared)

@@ -9,12 +9,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bridges_tabular.core import scores
 from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.regressors.scale import TargetScale
 
 Floats = NDArray[np.float64]
+
+# of the held-out rows, whose scores are for a reader
+_SCORED_ROWS = 1_000
 
 
 class Forecast(NamedTuple):
@@ -68,6 +72,8 @@ class CalibratedForecast:
         None where no rows were held out.
     atoms : array of shape (a,)
         Training targets that the calibrator made atoms of, in the user's units.
+    scores : array of shape (4,)
+        Of the held-out rows in standard units: RMSE, MAE, CRPS and the coverage of 90 % intervals; NaN without any.
     """
 
     scale: TargetScale
@@ -76,6 +82,7 @@ class CalibratedForecast:
     calibrator: DistributionCalibrator | None
     conformal: ConformalIntervals | None
     atoms: Floats
+    scores: Floats
 
     @classmethod
     def fit(
@@ -107,7 +114,7 @@ class CalibratedForecast:
         # a regressor without classes has one way to a distribution, whatever is asked of those with classes
         method = method if code is not None or method == "none" else "pooled"
         held_out = validation if validation is not None else conformal
-        nothing = cls(scale, target, code, None, None, np.empty(0))
+        nothing = cls(scale, target, code, None, None, np.empty(0), np.full(4, np.nan))
         if held_out is None:
             if code is None:
                 return nothing
@@ -131,11 +138,12 @@ class CalibratedForecast:
             train_weight=train_weight,
         )
         atoms: Floats = values[np.isin(standard, calibrator.arrays().get("atoms.values", []))]
-        fitted = replace(nothing, calibrator=calibrator, atoms=atoms)
+        scored = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
+        found = _scores(scored, point, y, held_out.weight) * np.array([unit, unit, unit, 1.0])
+        fitted = replace(nothing, calibrator=calibrator, atoms=atoms, scores=found)
         if conformal is not None and conformal is not held_out:
             scored = fitted._of_bins(conformal.forecast)
             return replace(fitted, conformal=ConformalIntervals().fit(scored, conformal.y / unit, conformal.weight))
-        scored = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
         return replace(fitted, conformal=ConformalIntervals().fit(scored, y, held_out.weight))
 
     def distribution(self, forecast: Forecast) -> BinnedDistribution:
@@ -162,6 +170,14 @@ class CalibratedForecast:
             raise ValueError("conformal=True needs held-out rows: fit with an eval_set or a calibration_fraction")
         return self.conformal.interval(distribution, coverage)
 
+    def validation_scores(self) -> dict[str, float]:
+        """Scores of the held-out rows in the target's units; empty without any."""
+        if np.isnan(self.scores).all():
+            return {}
+        scale = float(self.scale.scale[self.target])
+        rmse, mae, crps, covered = self.scores.tolist()
+        return {"RMSE": rmse * scale, "MAE": mae * scale, "CRPS": crps * scale, "coverage of 90 %": covered}
+
     @property
     def codec_scale(self) -> TargetScale:
         """What turns positions of the bins into the target's units, or into those of what a location leaves of it."""
@@ -178,7 +194,7 @@ class CalibratedForecast:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State as named arrays, but for the scale."""
-        arrays: dict[str, NDArray[Any]] = {"atoms": self.atoms}
+        arrays: dict[str, NDArray[Any]] = {"atoms": self.atoms, "scores": self.scores}
         if self.calibrator is not None:
             arrays["method"] = np.array([CALIBRATIONS.index(self.calibrator.method)])
         for name, part in {"calibrator": self.calibrator, "conformal": self.conformal}.items():
@@ -203,6 +219,7 @@ class CalibratedForecast:
             calibrator,
             ConformalIntervals.from_arrays(conformal) if conformal else None,
             arrays["atoms"],
+            arrays["scores"],
         )
 
     def _of_bins(self, forecast: Forecast) -> BinnedDistribution:
@@ -219,6 +236,19 @@ class CalibratedForecast:
     def _in_bins(self, forecast: Forecast) -> tuple[Floats | None, Floats, Floats | None]:
         location = None if forecast.location is None else forecast.location / self._unit
         return None if self.code is None else forecast.pi, forecast.point / self._unit, location
+
+
+def _scores(distribution: BinnedDistribution, point: Floats, y: Floats, weight: Floats | None) -> Floats:
+    rows = slice(_SCORED_ROWS)
+    some = None if weight is None else weight[rows]
+    return np.array(
+        [
+            scores.rmse(y, point, weight),
+            scores.mae(y, point, weight),
+            scores.crps(distribution[rows], y[rows], some),
+            scores.coverage(distribution[rows].interval(0.9), y[rows], some),
+        ]
+    )
 
 
 def subset(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

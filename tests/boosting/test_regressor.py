@@ -191,6 +191,16 @@ def test_scores_that_are_asked_for_are_reported_beside_the_one_that_stops(scheme
         ({"scheme": "soft", "tree_method": "exact"}, ["tree_method='hist'", "'exact'"]),
         ({"xgb_params": {"eta": 0.1}}, ["'eta'", "'learning_rate'"]),
         ({"xgb_params": {"objective": "count:poisson"}}, ["'objective'", "'scheme'"]),
+        ({"xgb_params": {"max_leafs": 4}}, ["xgb_params", "'max_leafs'", "did you mean 'max_leaves'"]),
+        ({"xgb_params": {"max_bin": 1}}, ["xgb_params", "max_bin", "should be greater equal to 2"]),
+        ({"xgb_params": {"grow_policy": "sideways"}}, ["xgb_params", "'sideways'", "lossguide"]),
+        ({"xgb_params": {"min_child_weight": "heavy"}}, ["xgb_params", "min_child_weight"]),
+        ({"device": "cud"}, ["device='cud'", "Expected to be one of"]),
+        ({"device": "cuda:7"}, ["device='cuda:7'"]),
+        ({"alignment_weight": 0.0}, ["alignment_weight", "nothing to learn"]),
+        ({"kernel": "gaussian"}, ["kernel='gaussian'", "scheme='end_to_end'"]),
+        ({"placement": "kmeans", "uniform_share": 0.5}, ["uniform_share", "placement='kmeans'"]),
+        ({"scheme": "least_squares", "early_stopping_metric": "loss"}, ["early_stopping_metric='loss'"]),
     ],
 )
 def test_unusable_parameters_are_refused_in_one_line(params: dict[str, Any], words: list[str], homes: Homes) -> None:
@@ -200,6 +210,25 @@ def test_unusable_parameters_are_refused_in_one_line(params: dict[str, Any], wor
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words)
+
+
+def test_without_a_location_the_regression_term_alone_is_enough(homes: Homes) -> None:
+    X, y = homes
+    model = XGBBridgeRegressor(alignment_weight=0.0, location="none", **SMALL).fit(X[:200], y[:200])
+    assert model.score(X[200:], y[200:]) > 0.5
+
+
+def test_bins_follow_their_own_parameters(homes: Homes) -> None:
+    X, y = homes
+
+    def edges(**params: Any) -> np.ndarray:
+        return XGBBridgeRegressor("soft", location="none", **(SMALL | params)).fit(X, y).codecs_[0].bins.edges
+
+    plain = edges()
+    assert edges(margin=0.5)[0] < plain[0]
+    np.testing.assert_allclose(np.diff(edges(uniform_share=1.0)), np.diff(edges(uniform_share=1.0))[0], rtol=1e-6)
+    assert np.ptp(np.diff(edges(uniform_share=0.0))) > np.ptp(np.diff(plain))
+    assert not np.array_equal(edges(placement="quantile"), plain)
 
 
 @pytest.mark.parametrize(

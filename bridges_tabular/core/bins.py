@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,8 @@ class Bins:
         placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
             "quantile" gives every bin the same share of the rows, "uniform" the same width, "kmeans" puts edges
             half way between the centres of a one-dimensional k-means. "blend" takes quantiles of the mixture of the
-            targets' distribution with a uniform one, which keeps every bin both populated and of a bounded width.
+            targets' distribution with a uniform one, which bounds the width of the bins. A value that holds more than
+            a bin's share of the rows then gets a bin of its own, and all bins hold targets.
         sample_weight : array of shape (n,), optional
             Non-negative weights; rows of weight zero are left out.
         margin : float, default=0.1
@@ -98,12 +100,14 @@ class Bins:
         elif placement == "quantile":
             edges, centers = _quantile(values, shares, n_bins)
             edges[0], edges[-1] = low, high
+        elif placement == "blend" and (atoms := shares > (1 + _SAME) / n_bins).any():
+            edges, centers = _around_atoms(values, shares, atoms, low, high, uniform_share, n_bins)
         else:
             grid, cdf = _blended_cdf(values, shares, low, high, uniform_share if placement == "blend" else 1.0)
             edges = np.interp(np.arange(n_bins + 1) / n_bins, cdf, grid)
             edges[0], edges[-1] = low, high
             centers = np.interp((np.arange(n_bins) + 0.5) / n_bins, cdf, grid)
-        if centers.size < n_bins:
+        if centers.size < n_bins and (placement == "quantile" or values.size < n_bins):
             warnings.warn(
                 f"n_bins={n_bins} is more than the targets can fill, {values.size} of them distinct: "
                 f"using {centers.size} bins",
@@ -194,6 +198,59 @@ def _blended_cdf(
     grid = np.concatenate([[low], values, [high]])
     cdf = (1 - uniform_share) * rank + uniform_share * (grid - low) / (high - low)
     return grid, cdf
+
+
+def _around_atoms(
+    values: Floats, shares: Floats, atoms: NDArray[np.bool_], low: float, high: float, uniform_share: float, k: int
+) -> tuple[Floats, Floats]:
+    """At most k populated bins, with one around each atom as wide as it would be without it.
+
+    An atom's rank is a jump: bins of the mixture's quantiles would crowd into the gaps on both sides of it. Here the
+    mixture is that of the other values. Its parts between the atoms' bins are divided evenly, as finely as k allows.
+    """
+    grid, cdf = _blended_cdf(values[~atoms], shares[~atoms] / shares[~atoms].sum(), low, high, uniform_share)
+    at = np.interp(values[atoms], grid, cdf)
+
+    def divided(quarters: int) -> Floats:
+        return _one_in_a_gap(np.interp(_levels_around(at, quarters / 4), cdf, grid), values, atoms)
+
+    # finer parts make more bins, but for one or two that rounding makes or takes
+    coarse = bisect_left(range(16 * k), k, lo=4, key=lambda quarters: divided(quarters).size)
+    found = [divided(quarters) for quarters in range(max(coarse - 8, 4), coarse + 8)]
+    fitting = [edges for edges in found if 0 < edges.size < k]
+    # of two bins, the edges around an atom are one too many
+    inner = max(fitting, key=len) if fitting else found[-1][:1]
+    edges = np.concatenate([[low], inner, [high]])
+    level = np.interp(edges, grid, cdf)
+    centers = np.interp((level[:-1] + level[1:]) / 2, cdf, grid)
+    centers[np.searchsorted(inner, values[atoms], side="right")] = values[atoms]
+    return edges, centers
+
+
+def _levels_around(atoms: Floats, parts: float) -> Floats:
+    """Levels of the mixture's cdf that cut a bin of 1 / parts around each atom's level, and the rest evenly."""
+    half, between = 0.5 / parts, (atoms[:-1] + atoms[1:]) / 2
+    begin = np.concatenate([[0.0], np.minimum(atoms + half, np.append(between, 1.0))])
+    end = np.concatenate([np.maximum(atoms - half, np.append(0.0, between)), [1.0]])
+    # a hair more, so that rounding decides nothing
+    counts = np.floor((end - begin) * parts + 0.5 + 1e-6).astype(int)
+    cuts = [np.linspace(*ends, count + 1) for *ends, count in zip(begin, end, counts, strict=True) if count]
+    meeting = (begin + end)[1:-1][counts[1:-1] == 0] / 2
+    return np.sort(np.concatenate([*cuts, meeting]))
+
+
+def _one_in_a_gap(edges: Floats, values: Floats, atoms: NDArray[np.bool_]) -> Floats:
+    """Inner edges, one at most between two neighbouring values, and one between any two atoms."""
+    # a hair less, so that rounding decides nothing
+    hair = 1e-9 * (values[-1] - values[0])
+    gap = np.searchsorted(values, edges - hair)
+    inside = (gap > 0) & (edges < values[-1] - hair)
+    gap, edges = gap[inside], np.minimum(edges[inside], values[gap[inside]])
+    used, first, count = np.unique(gap, return_index=True, return_counts=True)
+    middle = (edges[first] + edges[first + count - 1]) / 2
+    pairs = np.flatnonzero(atoms[:-1] & atoms[1:]) + 1
+    halves = (values[pairs - 1] + values[pairs]) / 2
+    return np.sort(np.concatenate([middle[~np.isin(used, pairs)], halves]))
 
 
 def _kmeans(values: Floats, shares: Floats, k: int, max_iter: int = 300) -> Floats:

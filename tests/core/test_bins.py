@@ -110,10 +110,64 @@ def test_kmeans_leaves_no_bin_empty_whose_neighbours_took_its_targets():
 
 def test_blend_bounds_the_widths_that_quantiles_leave_open():
     y = np.concatenate([np.random.default_rng(3).normal(size=2_000), [100.0]])
-    blend, quantile = Bins.fit(y, 32), Bins.fit(y, 32, "quantile")
+    blend, quantile = Bins.fit(y, 32, uniform_share=0.2), Bins.fit(y, 32, "quantile")
     # the uniform fifth gives no bin more than 1 / (k beta) of the support
     assert blend.widths.max() <= (blend.edges[-1] - blend.edges[0]) / (32 * 0.2) + 1e-9
     assert quantile.widths.max() > 0.9 * 100.0
+
+
+@pytest.mark.filterwarnings("ignore:n_bins=")
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(-20, 20), st.floats(0.03, 0.9)), min_size=1, max_size=6),
+    st.sampled_from(["normal", "uniform", "standard_exponential", "standard_cauchy"]),
+    st.integers(2, 64),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.floats(0.0, 0.9),
+    st.integers(0, 10_000),
+)
+def test_blend_leaves_no_bin_without_targets_beside_atoms(ties, law, k, margin, share, seed):
+    rng = np.random.default_rng(seed)
+    y = getattr(rng, law)(size=400)
+    for value, part in ties:
+        y[rng.uniform(size=400) < part] = value / 10
+    y[:2] = [-3.0, 3.0]
+    values, counts = np.unique(y, return_counts=True)
+    heavy = values[counts > 400 / k]
+    bins = Bins.fit(y, k, margin=margin, uniform_share=share)
+    assert bins.n_bins <= k
+    if heavy.size:
+        index = bins.assign(y)
+        assert (np.bincount(index, minlength=bins.n_bins) > 0).all()
+        # a bin for each of them, whose centre it is
+        own = bins.assign(heavy)
+        assert (np.diff(own) > 0).all()
+        inner = (own > 0) & (own < bins.n_bins - 1)
+        np.testing.assert_array_equal(bins.centers[own[inner]], heavy[inner])
+    assert bins.centers[0] <= y.min()
+    assert bins.centers[-1] >= y.max()
+
+
+def test_blend_wastes_no_bin_on_the_gaps_beside_an_atom():
+    rng = np.random.default_rng(5)
+    y = np.where(rng.uniform(size=5_000) < 0.5, 0.0, rng.normal(size=5_000))
+    bins = Bins.fit(y, 32, uniform_share=0.2)
+    assert bins.n_bins == 32
+    assert (np.bincount(bins.assign(y), minlength=32) > 0).all()
+    # as wide as its neighbours, so that a code reaches over it to both sides
+    own = int(bins.assign(0.0))
+    assert 0.5 < bins.widths[own] / bins.widths[[own - 1, own + 1]].mean() < 2.0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 64), st.floats(0.05, 1.0), st.floats(0.0, 0.5), st.integers(0, 10_000))
+def test_blend_takes_quantiles_of_the_mixture_where_no_value_is_frequent(k, share, margin, seed):
+    y = np.sort(np.random.default_rng(seed).gamma(1.5, size=300))
+    bins = Bins.fit(y, k, margin=margin, uniform_share=share)
+    low, high = bins.support
+    rank = np.interp(bins.edges, np.concatenate([[low], y, [high]]), np.concatenate([[0], np.arange(300), [299]]) / 299)
+    mixture = (1 - share) * rank + share * (bins.edges - low) / (high - low)
+    np.testing.assert_allclose(mixture, np.arange(k + 1) / k, atol=1e-9)
 
 
 def test_one_bin_for_each_value_where_there_are_few_of_them():

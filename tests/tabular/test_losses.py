@@ -113,7 +113,9 @@ def test_every_scheme_standardises_in_single_precision_buffers(frame, scheme):
     # MPS has no double precision
     kinds = {name: value.dtype for name, value in (*model.named_parameters(), *model.named_buffers())}
     assert torch.float64 not in kinds.values()
-    for codec, column in zip(model.codecs, ((y - y.mean(axis=0)) / y.std(axis=0)).T, strict=SCHEMES[scheme].has_classes):
+    for codec, column in zip(
+        model.codecs, ((y - y.mean(axis=0)) / y.std(axis=0)).T, strict=SCHEMES[scheme].has_classes
+    ):
         assert codec.bins.edges[0] < column.min()
         assert codec.bins.edges[-1] == pytest.approx(column.max() + 0.1 * np.ptp(column), rel=1e-4)
 

@@ -121,7 +121,7 @@ def test_train_and_predict_give_the_predictions_of_compare(folder: Path, capsys:
     for model in ("network_bridge", "xgboost_bins"):
         assert main(["train", "my.yaml", "--model", model, "--out", model, "--quiet", *SMALL]) == 0
         saved = [path.suffix for path in (folder / model).rglob("*") if path.is_file()]
-        assert set(saved) <= {".json", ".safetensors", ".ubj", ".yaml", ".csv"}
+        assert set(saved) <= {".json", ".safetensors", ".md", ".yaml", ".csv"}
         process = command("predict", model, "new.csv", "--out", f"{model}.csv", "--quantiles", "0.05,0.5")
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")

@@ -32,7 +32,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     class Spy(XGBBridgeRegressor):  # type: ignore[misc]
-        def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Any:
+        def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, **more: Any) -> Any:
             calls.append(
                 {
                     "X": X.copy(),
@@ -42,7 +42,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                     "weight": sample_weight,
                 }
             )
-            return super().fit(X, y, sample_weight, eval_set)
+            return super().fit(X, y, sample_weight, eval_set, **more)
 
         def predict(self, X: Any) -> Any:
             # the importances predict again

@@ -11,26 +11,26 @@ from bridges_tabular.experiments.engines import ENGINES, build_model, check_mode
 VALID = {
     "tabular": {"backbone": "CategoryEmbeddingModelConfig", "scheme": "end_to_end"},
     "xgboost": {"scheme": "soft"},
+    "classifier": {"estimator": "sklearn.tree.DecisionTreeClassifier"},
 }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_block_becomes_its_regressor(engine: str) -> None:
-    model = build_model("m", ModelBlock(engine, VALID[engine] | {"n_bins": 7, "learning_rate": 0.02}), seed=5)
+    model = build_model("m", ModelBlock(engine, VALID[engine] | {"n_bins": 7}), seed=5)
     params = model.get_params(deep=False)
     assert params["n_bins"] == 7
-    assert params["learning_rate"] == pytest.approx(0.02)
     assert params["random_state"] == 5
     assert type(model).__name__ == ENGINES[engine].class_name
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_seed_in_the_block_wins(engine: str) -> None:
-    model = build_model("m", ModelBlock(engine, {"random_state": 11}), seed=5)
+    model = build_model("m", ModelBlock(engine, VALID[engine] | {"random_state": 11}), seed=5)
     assert model.get_params(deep=False)["random_state"] == 11
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["tabular", "xgboost"])
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -55,10 +55,32 @@ def test_a_bad_value_is_named(engine: str, key: str, value: Any, words: list[str
     assert all(word in message for word in words), message
 
 
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, ["estimator: is missing"]),
+        ({"estimator": "sklearn.tree.DecisionTree"}, ["estimator", "sklearn.tree.DecisionTree"]),
+        ({"estimator": "RandomForestClassifier"}, ["estimator", "not the import path of a classifier"]),
+        ({"estimator": "sklearn.linear_model.LinearRegression"}, ["not the import path of a classifier"]),
+        ({"estimator": "os.path"}, ["not the import path of a classifier"]),
+        (VALID["classifier"] | {"estimator_params": {"depth": 3}}, ["estimator_params", "'depth'"]),
+        (VALID["classifier"] | {"estimator_params": {"max_depth": "deep"}}, ["estimator_params", "'deep'"]),
+        (VALID["classifier"] | {"n_bins": 1}, ["n_bins", "1"]),
+    ],
+)
+def test_a_classifier_that_cannot_be_is_named(params: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        build_model("my model", ModelBlock("classifier", params), seed=0)
+    message = str(caught.value)
+    assert message.startswith("models.my model")
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(ExperimentError, match=r"models.m.engine: .*'xgbost', did you mean 'xgboost'"):
         build_model("m", ModelBlock("xgbost"), seed=0)
-    with pytest.raises(ExperimentError, match="unknown engine 'forest'; choose from tabular, xgboost"):
+    with pytest.raises(ExperimentError, match="unknown engine 'forest'; choose from tabular, xgboost, classifier"):
         build_model("m", ModelBlock("forest"), seed=0)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -220,7 +220,7 @@ class Search:
     def _evaluate(self, trial: optuna.Trial, watch: Watcher) -> tuple[list[float] | None, TrialState, Exception | None]:
         """Return how a trial ends; raise only what is no error of the trial itself."""
 
-        def step(done: int, total: int, _: float | None = None) -> None:
+        def step(done: int, total: int, _: Mapping[str, float]) -> None:
             watch(None, done / max(total, 1))
 
         try:

@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 from sklearn.metrics import root_mean_squared_error
 
 from bridges_tabular import XGBBridgeRegressor
-from bridges_tabular.boosting import XGBBridgeRegressor
 from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError, StudyResult, compare
 from bridges_tabular.experiments.blocks import SplitBlock, StudyBlock
 from bridges_tabular.experiments.studies.objective import make_parts

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from bridges_tabular.experiments import compare
-from bridges_tabular.experiments.reporting.differences import over_tables
+from bridges_tabular.experiments.sections.across import over_tables
 
 RESULTS = Path(__file__).parent / "results" / "schemes.csv"
 TABLES = ("airfoil", "concrete", "energy", "kin8nm", "power", "abalone")

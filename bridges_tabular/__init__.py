@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
-    from bridges_tabular._artifacts import load
-    from bridges_tabular.boosting import ClassifierBridgeRegressor, XGBBridgeRegressor
+    from bridges_tabular.boosting import XGBBridgeRegressor
+    from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
     from bridges_tabular.core.calibration import ConformalIntervals, DistributionCalibrator
     from bridges_tabular.core.decoder import LinearDecoder
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
+    from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor, TensorDatamodule
 
 try:
@@ -35,7 +36,7 @@ _HOMES = {
     "BridgeHead": "tabular",
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
-    "ClassifierBridgeRegressor": "boosting",
+    "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.calibration",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
@@ -45,7 +46,7 @@ _HOMES = {
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
-    "load": "_artifacts",
+    "load": "regressors.artifacts",
 }
 
 __all__ = [

@@ -1,6 +1,5 @@
-"""The XGBoost adapter: a scikit-learn regressor, its objective and stages; and bins over any other classifier."""
+"""Trees over bins: a scikit-learn regressor around XGBoost, its objective and stages."""
 
-from bridges_tabular.boosting.classifier import ClassifierBridgeRegressor
 from bridges_tabular.boosting.regressor import XGBBridgeRegressor
 
-__all__ = ["ClassifierBridgeRegressor", "XGBBridgeRegressor"]
+__all__ = ["XGBBridgeRegressor"]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bridges_tabular.boosting.objective import BridgeTreeObjective, ClassLogits, Single
+from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, Single
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 
@@ -22,19 +22,18 @@ _STEP_SIZE = 0.01
 _BLOCK_SIZE = 1 << 15
 
 
-def project_codes(codec: TargetCodec, logits: ClassLogits, y: NDArray[np.float64]) -> Single:
-    """Psi of targets of shape (n,), in the user's units; multiplied by the basis of the logits if there is one.
+def project_codes(codec: TargetCodec, logits: ClassLogits, y: Single) -> Single:
+    """Psi of targets of shape (n,) in the codec's units; multiplied by the basis of the logits if there is one.
 
     Returns
     -------
     array of shape (n, r)
     """
     codes = np.empty((len(y), logits.n_margins), dtype=np.float32)
-    standard = codec.standardise(torch.from_numpy(y))
     size = max(1, _BLOCK_SIZE // len(logits.offsets))
     with torch.no_grad():
         for start in range(0, len(y), size):
-            psi = codec.encode(standard[start : start + size]).exp().numpy()
+            psi = codec.encode(torch.from_numpy(y[start : start + size])).exp().numpy()
             codes[start : start + size] = psi if logits.basis is None else psi @ logits.basis
     return codes
 
@@ -56,7 +55,7 @@ class CodecRefit:
         With the scheme "end_to_end"; moved in place.
     objective : BridgeObjective
     y : array of shape (n,)
-        Training targets, in the user's units.
+        Training targets, in the codec's units.
     sample_weight : array of shape (n,) or None
     random : RandomState
         Draws the rows.
@@ -66,7 +65,7 @@ class CodecRefit:
         self,
         codec: TargetCodec,
         objective: BridgeObjective,
-        y: NDArray[np.float64],
+        y: Single,
         sample_weight: NDArray[np.float64] | None,
         random: np.random.RandomState,
     ) -> None:
@@ -75,9 +74,9 @@ class CodecRefit:
         most = max(1, _BLOCK_SIZE // codec.bins.n_bins)
         rows = np.arange(len(y)) if len(y) <= most else np.sort(random.permutation(len(y))[:most])
         self.rows = rows
-        self._y = codec.standardise(torch.from_numpy(y[rows]))
+        self._y = torch.from_numpy(y[rows])
         self._weight = None
-        if sample_weight is not None and sample_weight[rows].any():
+        if sample_weight is not None:
             self._weight = torch.from_numpy(sample_weight[rows].astype(np.float32))
         self._history = [_Snapshot(0, self._state())]
 
@@ -129,8 +128,8 @@ class _Adam:
             parameter -= _STEP_SIZE * direction / (size + 1e-8)
 
 
-class EndToEndObjective(BridgeTreeObjective):
-    """The bridge's objective under an encoder and a decoder that move between rounds.
+class MovingGradients(BridgeGradients):
+    """The bridge's gradients under an encoder and a decoder that move between rounds.
 
     Parameters
     ----------
@@ -138,23 +137,19 @@ class EndToEndObjective(BridgeTreeObjective):
     codec : TargetCodec
         The one that ``refit`` moves.
     logits, y, **kwargs
-        As for :class:`~bridges_tabular.boosting.objective.BridgeTreeObjective`, y in the user's units.
+        As for :class:`~bridges_tabular.boosting.objective.BridgeGradients`.
     """
 
-    def __init__(
-        self, refit: CodecRefit, codec: TargetCodec, logits: ClassLogits, y: NDArray[np.float64], **kwargs: Any
-    ) -> None:
-        standard = codec.standardise(torch.from_numpy(y)).numpy()
-        super().__init__(logits, project_codes(codec, logits, y), standard, codec.decoder.values.numpy(), **kwargs)
+    def __init__(self, refit: CodecRefit, codec: TargetCodec, logits: ClassLogits, y: Single, **kwargs: Any) -> None:
+        super().__init__(logits, project_codes(codec, logits, y), y, codec.decoder.values.numpy(), **kwargs)
         self._refit = refit
         self._codec = codec
-        self._targets = y
 
-    def __call__(self, iteration: int, y_pred: Single, dtrain: Any) -> tuple[Single, Single]:
-        """Gradient and diagonal hessian in the margins, both of shape (n, r)."""
+    def at(self, iteration: int, margins: Single) -> tuple[Single, Single]:
+        """Gradient and diagonal hessian in the margins before a round, counted from 0; all of shape (n, r)."""
         if self._refit.due(iteration):
-            margins = y_pred.reshape(self.codes.shape)[self._refit.rows]
-            self._refit.move(iteration, self.logits.probabilities(margins))
-            self.codes = project_codes(self._codec, self.logits, self._targets)
+            before = margins.reshape(self.codes.shape)[self._refit.rows]
+            self._refit.move(iteration, self.logits.probabilities(before))
+            self.codes = project_codes(self._codec, self.logits, self._y)
             self.values = self._codec.decoder.values.numpy()
-        return super().__call__(iteration, y_pred, dtrain)
+        return super().at(iteration, margins)

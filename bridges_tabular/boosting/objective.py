@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xgboost.objective import TreeObjective
 
 Single = NDArray[np.float32]
 
@@ -80,7 +78,7 @@ class ClassLogits:
             yield slice(start, min(start + size, n))
 
 
-class BridgeTreeObjective(TreeObjective):
+class BridgeGradients:
     """b KL(psi || pi) + c (y - mu.pi)^2 of every row, as a gradient and a diagonal hessian in the margins.
 
     With p = softmax(z) and m = mu.p, the gradient in the logits is b (p - psi) + 2 c (m - y) p (mu - m). The
@@ -127,9 +125,9 @@ class BridgeTreeObjective(TreeObjective):
         self._weight = None if sample_weight is None else sample_weight.astype(np.float32)[:, None]
         self._directions = directions
 
-    def __call__(self, iteration: int, y_pred: Single, dtrain: Any) -> tuple[Single, Single]:
-        """Gradient and diagonal hessian in the margins, both of shape (n, r)."""
-        margins = y_pred.reshape(self.codes.shape)
+    def at(self, iteration: int, margins: Single) -> tuple[Single, Single]:
+        """Gradient and diagonal hessian in the margins before a round, counted from 0; all of shape (n, r)."""
+        margins = margins.reshape(self.codes.shape)
         grad, hess = np.empty_like(margins), np.empty_like(margins)
         self._design = self._moments_of()
         derivatives = self._full if self.logits.basis is None else self._reduced
@@ -140,8 +138,8 @@ class BridgeTreeObjective(TreeObjective):
             hess *= self._weight
         return grad, hess
 
-    def split_grad(self, iteration: int, grad: Single, hess: Single) -> tuple[Single, Single] | None:
-        """Gradient and hessian along the directions, both of shape (n, d)."""
+    def for_splits(self, grad: Single, hess: Single) -> tuple[Single, Single] | None:
+        """What the search for splits sees: both along the directions, of shape (n, d); None for all as they are."""
         if self._directions is None:
             return None
         return grad @ self._directions, hess @ self._directions**2

@@ -4,77 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import xgboost as xgb
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_consistent_length, check_random_state
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from bridges_tabular._artifacts import new_artifact, read_arrays, read_state, write_arrays, write_state
-from bridges_tabular._frames import (
-    TableEncoder,
-    check_eval_set,
-    check_sample_weight,
-    check_table,
-    check_target,
-    split_validation,
-)
-from bridges_tabular._regressor import CALIBRATION_CONSTRAINTS, BridgeRegressorMixin, HeldOut
-from bridges_tabular._sharing import shared
-from bridges_tabular.boosting.features import FeatureMatrices
-from bridges_tabular.boosting.location import Sample
-from bridges_tabular.boosting.model import BoostedBridge, Stages
-from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
-from bridges_tabular.boosting.training import Rows
-from bridges_tabular.core.bins import PLACEMENTS
-from bridges_tabular.core.codec import TargetCodec, standardisation
-from bridges_tabular.core.distribution import BinnedDistribution
-from bridges_tabular.core.encoders import KERNELS
-from bridges_tabular.core.objective import BridgeObjective
+from bridges_tabular.boosting.engine import BoostedBridge, BoostingEngine
+from bridges_tabular.boosting.explain import contributions
+from bridges_tabular.boosting.settings import Settings
+from bridges_tabular.core.parameters import PARAMETERS
+from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
+from bridges_tabular.regressors.constraints import constraints
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.tables import TableEncoder, check_table
 
-# bins on residuals: narrow codes, logits of low rank, small trees
-_RANK = 4
-_RESIDUAL_DEFAULTS = {"smoothing": 0.75, "max_depth": 4, "reg_lambda": 5.0}
-_DEFAULTS = {"smoothing": 1.5, "max_depth": 6, "reg_lambda": 1.0}
-# Newton steps by the diagonal of a hessian come out short where logits are coupled
-_BINS_SPEED = 2
-_RESIDUAL_SPEED = 3
+if TYPE_CHECKING:
+    import xgboost as xgb
 
-# xgb_params must not say twice what the regressor says itself; the value is what to set instead
-_OWN_PARAMS = {
-    "alpha": "reg_alpha",
-    "eta": "learning_rate",
-    "lambda": "reg_lambda",
-    "nthread": "n_jobs",
-    "num_boost_round": "n_estimators",
-    "seed": "random_state",
-} | dict.fromkeys(
-    (
-        "base_score",
-        "booster",
-        "disable_default_eval_metric",
-        "eval_metric",
-        "multi_strategy",
-        "num_class",
-        "num_target",
-        "objective",
-    ),
-    "scheme",
+Floats = NDArray[np.float64]
+
+
+_SHARED = (
+    *("n_bins", "placement", "margin", "uniform_share", "smoothing", "kernel"),
+    *("autoencoding_weight", "alignment_weight"),
 )
 
 
-def _has_distribution(self: XGBBridgeRegressor) -> bool:
-    return self.scheme != "least_squares" or self.calibration != "none"
-
-
-class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
+class XGBBridgeRegressor(BridgeRegressor):
     """Regression with XGBoost over bins: the mean of boosted trees, and a full predictive distribution.
 
     With ``location="cross_fitted"`` there are stages. First a *location*: a squared-error model of all training rows,
@@ -97,8 +56,12 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         Number of bins k.
     placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
         Where the bins lie, see :class:`~bridges_tabular.core.bins.Bins`.
-    smoothing : float, optional
-        Width of the codes' kernel in local bin widths. Default: 0.75 on a cross-fitted location, else 1.5.
+    margin : float, default=0.1
+        How far the bins reach beyond the training targets, as a share of their range.
+    uniform_share : float, default=0.75
+        Share of the uniform distribution in the placement "blend".
+    smoothing : float, default=1.0
+        Width of the codes' kernel in local bin widths.
     kernel : {"tilted", "gaussian", "histogram", "two_hot"}, default="tilted"
         Of the soft scheme, see :class:`~bridges_tabular.core.encoders.SoftEncoder`.
     autoencoding_weight, alignment_weight, regression_weight : float, default=10.0, 1.0, None
@@ -145,7 +108,8 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         Number of threads, shared by the fold models. Default: all.
     random_state : int, RandomState instance or None, default=0
     callbacks : list of xgboost.callback.TrainingCallback, optional
-        Called in the last stage. The validation rows are called "validation_0" in their log.
+        Called in the last stage. The validation rows are called "validation_0" in their log, whose scores are of the
+        standardised target.
     verbosity : {0, 1, 2, 3}, default=1
         XGBoost's own: 0 silent, 1 warnings, 2 info, 3 debug.
     xgb_params : dict, optional
@@ -159,12 +123,13 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     best_score_ : float or None
         Early stopping's metric at that round; None without validation rows.
     evals_result_ : dict
-        The metric on the validation rows, round by round: of the last stage under "validation_0", as in XGBoost, and
-        of the location's first model, on standardised targets, under "location".
+        Scores of the validation rows, round by round: of the last stage under "validation_0", as in XGBoost, early
+        stopping's metric last, and of the location's first model under "location".
     codecs_ : list of TargetCodec
-        Bins, encoder and decoder, with the target's scale, see :class:`~bridges_tabular.core.codec.TargetCodec`: one,
-        as there is one target. On a cross-fitted location they are those of what it leaves of the target. Empty for
-        "least_squares".
+        Bins, encoder and decoder, see :class:`~bridges_tabular.core.codec.TargetCodec`: one, as there is one target. On
+        a cross-fitted location they are those of what it leaves of the target. Empty for "least_squares".
+    codec_scales_ : list of TargetScale
+        From the units of ``codecs_`` to those of the target.
     feature_importances_ : array of shape (n_features_in_,)
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,)
@@ -186,13 +151,7 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
     _parameter_constraints: dict[str, Any] = {
         "scheme": [StrOptions({"least_squares", "hard", "soft", "pretrained", "end_to_end"})],
         "location": [StrOptions({"cross_fitted", "none"})],
-        "n_bins": [Interval(Integral, 2, None, closed="left")],
-        "placement": [StrOptions(set(PLACEMENTS))],
-        "smoothing": [Interval(Real, 0, None, closed="neither"), None],
-        "kernel": [StrOptions(set(KERNELS))],
-        "autoencoding_weight": [Interval(Real, 0, None, closed="left")],
-        "alignment_weight": [Interval(Real, 0, None, closed="left")],
-        "regression_weight": [Interval(Real, 0, None, closed="left"), None],
+        **constraints(*_SHARED, optional=("regression_weight",)),
         **CALIBRATION_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -218,12 +177,14 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         scheme: Literal["least_squares", "hard", "soft", "pretrained", "end_to_end"] = "end_to_end",
         *,
         location: Literal["cross_fitted", "none"] = "cross_fitted",
-        n_bins: int = 32,
+        n_bins: int = PARAMETERS["n_bins"].default,
         placement: Literal["blend", "quantile", "uniform", "kmeans"] = "blend",
-        smoothing: float | None = None,
+        margin: float = PARAMETERS["margin"].default,
+        uniform_share: float = PARAMETERS["uniform_share"].default,
+        smoothing: float = PARAMETERS["smoothing"].default,
         kernel: Literal["tilted", "gaussian", "histogram", "two_hot"] = "tilted",
-        autoencoding_weight: float = 10.0,
-        alignment_weight: float = 1.0,
+        autoencoding_weight: float = PARAMETERS["autoencoding_weight"].default,
+        alignment_weight: float = PARAMETERS["alignment_weight"].default,
         regression_weight: float | None = None,
         calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
         calibration_fraction: float | None = None,
@@ -249,6 +210,8 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         self.location = location
         self.n_bins = n_bins
         self.placement = placement
+        self.margin = margin
+        self.uniform_share = uniform_share
         self.smoothing = smoothing
         self.kernel = kernel
         self.autoencoding_weight = autoencoding_weight
@@ -283,83 +246,15 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             In one line that names the parameter, its value and what would be valid.
         """
         super().check_params()
-        if self.scheme not in ("least_squares", "hard") and self.tree_method in ("approx", "exact"):
-            raise ValueError(f"scheme={self.scheme!r} needs tree_method='hist', got {self.tree_method!r}")
-        if self.scheme == "least_squares" and self.early_stopping_metric == "crps":
-            raise ValueError("early_stopping_metric='crps' needs a scheme over bins, got scheme='least_squares'")
-        if self.scheme == "end_to_end" and not self.alignment_weight + (self.regression_weight or 0) > 0:
-            raise ValueError("alignment_weight and regression_weight are 0: the trees would have nothing to learn")
-        own = _OWN_PARAMS | {name: name for name in self.get_params(deep=False)}
-        for name in self.xgb_params or {}:
-            if name in own:
-                raise ValueError(f"xgb_params holds {name!r}, which the parameter {own[name]!r} decides")
+        self._settings().check()
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, eval_set: Any = None) -> Self:
-        """Fit the trees.
-
-        Parameters
-        ----------
-        X : DataFrame or array of shape (n, p)
-            Numbers, booleans and categories; missing values are allowed.
-        y : array of shape (n,)
-        sample_weight : array of shape (n,), optional
-            Used for the bins, the decoder, the trees and early stopping.
-        eval_set : (X, y), (X, y, sample_weight) or a list holding one such tuple, optional
-            Validation rows for early stopping. Default: ``validation_fraction`` of the rows.
-
-        Raises
-        ------
-        ValueError
-            For a parameter, a column or a target that cannot be used.
-        """
-        self.check_params()
-        random = check_random_state(self.random_state)
-        training = self._rows(X, y, sample_weight, "y", reset=True)
-        given = check_eval_set(eval_set)
-        validation = None
-        if given is not None:
-            validation = self._rows(*given, "y of eval_set", reset=False)
-        elif self.early_stopping_rounds is not None:
-            training, validation = self._hold_out(training, self.validation_fraction, random)
-        calibration = None
-        if self.calibration_fraction is not None:
-            training, calibration = self._hold_out(training, self.calibration_fraction, random)
-        self._encoder = shared(lambda: TableEncoder().fit(training.X), [training.X], "encoder")
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, **kwargs: Any) -> Self:
+        """Fit the trees; see :meth:`BridgeRegressor.fit`."""
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"):
-            self._fit_model(training, validation, calibration, random)
-        return self
+            return super().fit(X, y, sample_weight, eval_set, **kwargs)
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predict the mean of the target.
-
-        Parameters
-        ----------
-        X : DataFrame or array of shape (n, p)
-
-        Returns
-        -------
-        array of shape (n,), in the units of the target
-        """
-        values = self._values(X)
-        return self._model.forecast(values).point
-
-    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
-    def predict_distribution(self, X: Any) -> BinnedDistribution:
-        """Predict the distribution of the target; with "least_squares", only if it is calibrated.
-
-        Parameters
-        ----------
-        X : DataFrame or array of shape (n, p)
-
-        Returns
-        -------
-        BinnedDistribution of n rows, in the units of the target
-        """
-        values = self._values(X)
-        return self._distribution(self._model.forecast(values))
-
-    def predict_contributions(self, X: Any) -> NDArray[np.float64]:
+    def predict_contributions(self, X: Any) -> Floats:
         """Explain predictions of the mean by SHAP values, as ``pred_contribs`` of XGBoost does.
 
         Exact SHAP values of the location and of "least_squares". Those of the margins over bins are carried through
@@ -376,24 +271,24 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
             A column for each feature, and what all predictions start from; rows sum to ``predict(X)`` up to single
             precision. In the units of the target.
         """
-        from bridges_tabular.boosting.explain import contributions
-
-        values = self._values(X)
-        return contributions(self._model, values)
+        model = self._bridge
+        shares = contributions(model, model.features.values(check_table(self, X, reset=False)))
+        shares = np.column_stack([model.features.by_source(shares[:, :-1]), shares[:, -1]]) * self.scale_.scale[0]
+        shares[:, -1] += self.scale_.mean[0]
+        return np.asarray(shares)
 
     def get_booster(self) -> xgb.Booster:
         """Return the booster of the last stage, over the bins unless the scheme is "least_squares".
 
         Its rounds end with the best one. On a cross-fitted location its last feature is that location; the other
-        boosters come from :meth:`get_location_boosters`.
+        boosters come from :meth:`get_location_boosters`. All are of the standardised target.
         """
-        check_is_fitted(self)
-        return self._model.booster
+        return self._bridge.trees.booster  # type: ignore[attr-defined, no-any-return]
 
     def get_location_boosters(self) -> list[xgb.Booster]:
-        """Return the location's boosters, on standardised targets: that of all rows, then the fold models."""
-        check_is_fitted(self)
-        return [] if self._model.location is None else self._model.location.boosters
+        """Return the location's boosters: that of all rows, then the fold models."""
+        location = self._bridge.location
+        return [] if location is None else [trees.booster for trees in location.models]  # type: ignore[attr-defined]
 
     @property
     def feature_importances_(self) -> NDArray[np.float32]:
@@ -402,192 +297,45 @@ class XGBBridgeRegressor(BridgeRegressorMixin, BaseEstimator):
         On a cross-fitted location these are the importances for the location: those of its boosters, in the shares
         they have in it.
         """
-        check_is_fitted(self)
-        return self._model.importances(self.n_features_in_)
-
-    @property
-    def codecs_(self) -> list[TargetCodec]:
-        """Bins, encoder and decoder of the target, or of what a location leaves of it; empty without bins."""
-        check_is_fitted(self)
-        target = self._model.target
-        return [target.codec] if isinstance(target, BinnedTarget) else []
+        return self._bridge.importances()
 
     @property
     def best_iteration_(self) -> int:
         """The last round of the last stage, counted from 0, that predictions use."""
-        check_is_fitted(self)
-        return self._model.best_iteration
+        return self._bridge.best_iteration
 
     @property
     def best_score_(self) -> float | None:
         """Early stopping's metric at that round; None without validation rows."""
-        check_is_fitted(self)
-        return self._model.best_score
+        best = self._bridge.best_score
+        metric = self._settings().metric
+        return None if best is None else self.scale_.restore_scores({metric: best})[metric]
 
     @property
     def evals_result_(self) -> dict[str, dict[str, list[float]]]:
-        """The metric on the validation rows, round by round."""
-        check_is_fitted(self)
-        return self._model.evals_result
-
-    def save(self, directory: str | Path) -> None:
-        """Write the fitted model to a folder: UBJSON, safetensors and JSON.
-
-        ``callbacks`` are not saved, nor is a ``random_state`` that is no integer.
-
-        Raises
-        ------
-        FileExistsError
-            If the folder holds something else than a saved model.
-        """
-        check_is_fitted(self)
-        params = self.get_params(deep=False) | {"callbacks": None}
-        if not isinstance(self.random_state, Integral):
-            params["random_state"] = None
-        with new_artifact(directory) as folder:
-            state = self._model.save(folder)
-            write_arrays(folder, self._model.target.arrays() | self._calibration_arrays())
-            write_state(folder, self, {"params": params, "features": self._encoder.to_dict(), "model": state})
-
-    @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model that :meth:`save` wrote; it predicts the same to the last bit.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder or one of its files does not exist.
-        ValueError
-            If the folder holds another model, or a format of another version.
-        """
-        state = read_state(directory, cls.__name__)
-        model = cls(**state["params"])
-        model._encoder = TableEncoder.from_dict(state["features"])
-        model.n_features_in_ = model._encoder.n_features_in_
-        if model._encoder.named:
-            model.feature_names_in_ = np.array(model._encoder.feature_names_in_, dtype=object)
-        arrays = read_arrays(directory)
-        target = model._load_target({name: a for name, a in arrays.items() if not name.startswith("calibration.")})
-        booster_params = {"nthread": model.n_jobs or 0, "device": model.device}
-        model._model = BoostedBridge.load(Path(directory), state["model"], model._features(), target, booster_params)
-        model._load_calibration(target.encoder, arrays)
-        return model
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def _rows(self, X: Any, y: Any, sample_weight: Any, target_name: str, *, reset: bool) -> Rows:
-        frame = check_table(self, X, reset=reset)
-        target = check_target(y, target_name)
-        check_consistent_length(frame, target)
-        return Rows(frame, target, check_sample_weight(sample_weight, len(target)))
-
-    @staticmethod
-    def _hold_out(rows: Rows, fraction: float, random: np.random.RandomState) -> tuple[Rows, Rows]:
-        kept, held_out = split_validation(len(rows.y), fraction, random)
-        return rows.take(kept), rows.take(held_out)
-
-    def _fit_model(
-        self, training: Rows, validation: Rows | None, calibration: Rows | None, random: np.random.RandomState
-    ) -> None:
-        sample = self._sample(training)
-        watched, spared = (None if rows is None else self._sample(rows) for rows in (validation, calibration))
-        self._model = self._stages(random).fit(
-            self._features(), lambda y, weight: self._fit_target(y, weight, random), sample, watched, random
-        )
-        target = self._model.target
-        self._fit_calibration(
-            target.encoder,
-            target.units,
-            self._forecast_of(watched),
-            y_train=training.y,
-            train_weight=training.weight,
-            conformal=self._forecast_of(spared),
-        )
-
-    def _forecast_of(self, sample: Sample | None) -> HeldOut | None:
-        return None if sample is None else HeldOut(self._model.forecast(sample.values), sample.y, sample.weight)
-
-    def _sample(self, rows: Rows) -> Sample:
-        return Sample(self._features().values(rows.X), rows.y, rows.weight)
-
-    def _values(self, X: Any) -> NDArray[np.float32]:
-        check_is_fitted(self)
-        return self._features().values(check_table(self, X, reset=False))
-
-    def _features(self) -> FeatureMatrices:
-        return FeatureMatrices(
-            self._encoder,
-            # the other tree methods read no histograms
-            histograms=self.tree_method in ("hist", "auto"),
-            max_bin=(self.xgb_params or {}).get("max_bin"),
-            n_jobs=self.n_jobs,
-        )
-
-    def _on_residuals(self) -> bool:
-        return self.scheme != "least_squares" and self.location == "cross_fitted"
-
-    def _fit_target(
-        self, y: NDArray[np.float64], sample_weight: NDArray[np.float64] | None, random: np.random.RandomState
-    ) -> BoostingTarget:
-        if self.scheme == "least_squares":
-            return PointTarget(standardisation(y, sample_weight))
-        rank = _RANK if self._on_residuals() else None
-        return BinnedTarget.fit(self._codec(), y, sample_weight, rank=rank, weights=self._weights(), random=random)
-
-    def _load_target(self, arrays: dict[str, NDArray[Any]]) -> BoostingTarget:
-        if self.scheme == "least_squares":
-            return PointTarget()
-        return BinnedTarget.from_arrays(self._codec(), arrays, self._weights())
-
-    def _codec(self) -> TargetCodec:
-        assert self.scheme != "least_squares"
-        smoothing = self._defaults()["smoothing"] if self.smoothing is None else self.smoothing
-        return TargetCodec(self.scheme, self.n_bins, self.placement, self.kernel, smoothing)
-
-    def _weights(self) -> BridgeObjective:
-        if self.scheme != "end_to_end":
-            return BridgeObjective(0.0, 1.0, 0.0)
-        regression_weight = self.regression_weight
-        if regression_weight is None:
-            regression_weight = 0.0 if self._on_residuals() else 5.0
-        return BridgeObjective(self.autoencoding_weight, self.alignment_weight, regression_weight)
-
-    def _defaults(self) -> dict[str, float]:
-        return _RESIDUAL_DEFAULTS if self._on_residuals() else _DEFAULTS
-
-    def _stages(self, random: np.random.RandomState) -> Stages:
-        seed = self.random_state if isinstance(self.random_state, Integral) else random.randint(2**31 - 1)
-        on_residuals, over_bins = self._on_residuals(), self.scheme != "least_squares"
-        speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if over_bins else 1
-        metric = self.early_stopping_metric or ("crps" if on_residuals else "rmse")
-        return Stages(
-            location_params=self._booster_params(_DEFAULTS, self.learning_rate, seed) if on_residuals else None,
-            location_rounds=self.n_estimators,
-            params=self._booster_params(self._defaults(), self.learning_rate * speed, seed),
-            rounds=max(1, self.n_estimators // speed) if on_residuals else self.n_estimators,
-            metric=metric,
-            early_stopping_rounds=self.early_stopping_rounds,
-            callbacks=self.callbacks or [],
-        )
-
-    def _booster_params(self, defaults: dict[str, float], learning_rate: float, seed: int) -> dict[str, Any]:
+        """Scores of the validation rows, round by round."""
         return {
-            "learning_rate": learning_rate,
-            "max_depth": int(defaults["max_depth"]) if self.max_depth is None else self.max_depth,
-            "subsample": self.subsample,
-            "colsample_bytree": self.colsample_bytree,
-            "reg_lambda": defaults["reg_lambda"] if self.reg_lambda is None else self.reg_lambda,
-            "reg_alpha": self.reg_alpha,
-            "tree_method": self.tree_method,
-            "device": self.device,
-            "nthread": self.n_jobs or 0,
-            "seed": int(seed),
-            "verbosity": self.verbosity,
-            **(self.xgb_params or {}),
+            stage: {
+                name: [self.scale_.restore_scores({name: value})[name] for value in values]
+                for name, values in scores.items()
+            }
+            for stage, scores in self._bridge.log.items()
         }
+
+    @property
+    def _bridge(self) -> BoostedBridge:
+        check_is_fitted(self)
+        assert isinstance(self._trained, BoostedBridge)
+        return self._trained
+
+    def _held_out_share(self) -> float | None:
+        return None if self.early_stopping_rounds is None else self.validation_fraction
+
+    def _saved_params(self) -> dict[str, Any]:
+        return super()._saved_params() | {"callbacks": None}
+
+    def _engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngine:
+        return self._settings().engine(columns, prepared)
+
+    def _settings(self) -> Settings:
+        return Settings(self.get_params(deep=False))

@@ -173,3 +173,17 @@ def _mean(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
     weights = _weights(sample_weight, len(values))
     used = weights > 0
     return float(np.average(values[used], weights=weights[used]))
+
+
+def crps_of_masses(
+    centers: NDArray[np.float64], masses: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """TEMPORARY."""
+    c = centers.astype(np.float32)
+    gaps = np.diff(c)
+    below = np.triu(np.ones((len(c), len(c) - 1), dtype=np.float32))
+    reached = masses @ below
+    crps = np.einsum("nk,nk->n", masses, np.abs(c - y[:, None])) - reached @ gaps
+    reached *= reached
+    crps += reached @ gaps
+    return crps

@@ -12,20 +12,17 @@ from pytorch_tabular import models
 from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.common.heads import LinearHeadConfig
 
-from bridges_tabular.core.bins import PLACEMENTS, Bins
-from bridges_tabular.core.encoders import CODE_LOGITS, KERNELS, TargetEncoder
-from bridges_tabular.tabular import defaults
+from bridges_tabular.core.bins import Bins
+from bridges_tabular.core.encoders import TargetEncoder
+from bridges_tabular.core.parameters import PARAMETERS
+from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.tabular.choices import import_class, unknown
 from bridges_tabular.tabular.head import HEADS, head_class
-
-SCHEMES = ("least_squares", "softmax_least_squares", "hard", "soft", "pretrained", "end_to_end")
 
 # a mixture density network is itself a head, with an objective of its own
 _NOT_BACKBONES = ("MDNConfig",)
 _LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
-_DEFAULT_KERNEL = "tilted"
 _STACK = "StackingModelConfig"
-_LEARNED = ("pretrained", "end_to_end")
 
 
 def backbone_names() -> list[str]:
@@ -58,6 +55,13 @@ def plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+def shared_field(name: str) -> Any:
+    """A field for one of the hyper-parameters that every model shares."""
+    parameter = PARAMETERS[name]
+    choices = {"choices": list(parameter.choices)} if parameter.choices else {}
+    return field(default=parameter.default, metadata={"help": parameter.help, **choices})
+
+
 @dataclass
 class BridgeConfig(ModelConfig):
     """A pytorch-tabular network trained on the encoder-decoder objective.
@@ -83,48 +87,22 @@ class BridgeConfig(ModelConfig):
             "a list whose members hold a backbone_config_class and its parameters."
         },
     )
-    scheme: str = field(
-        default="end_to_end",
-        metadata={"help": "What the network is trained on.", "choices": list(SCHEMES)},
-    )
-    n_bins: int = field(default=32, metadata={"help": "Number of classes k; fewer where targets have fewer values."})
-    placement: str = field(
-        default="blend",
-        metadata={"help": "Where the bins lie on the target axis.", "choices": list(PLACEMENTS)},
-    )
-    margin: float = field(
-        default=0.1, metadata={"help": "How far the bins reach beyond the targets, as a share of their range."}
-    )
-    uniform_share: float = field(
-        default=defaults.UNIFORM_SHARE, metadata={"help": "Share of the uniform distribution in the placement blend."}
-    )
-    kernel: str = field(
-        default=_DEFAULT_KERNEL, metadata={"help": "Kernel of the soft encoder.", "choices": list(KERNELS)}
-    )
-    smoothing: float = field(default=defaults.SMOOTHING, metadata={"help": "Width of the kernel in local bin widths."})
+    scheme: str = shared_field("scheme")
+    n_bins: int = shared_field("n_bins")
+    placement: str = shared_field("placement")
+    margin: float = shared_field("margin")
+    uniform_share: float = shared_field("uniform_share")
+    kernel: str = shared_field("kernel")
+    smoothing: float = shared_field("smoothing")
     encoder: str | None = field(
         default=None,
         metadata={"help": "Import path of an encoder of your own, in place of that of soft, pretrained or end_to_end."},
     )
-    encoder_logits: str = field(
-        default="linear",
-        metadata={"help": "Logits of a learned encoder, pretrained or end_to_end.", "choices": list(CODE_LOGITS)},
-    )
-    ordered_values: bool = field(
-        default=False, metadata={"help": "Keep the decoder's values in the order of the classes."}
-    )
-    pretraining_steps: int = field(default=250, metadata={"help": "Steps of learning the code, pretrained alone."})
-    autoencoding_weight: float = field(
-        default=10.0, metadata={"help": "Weight of (y - mu.psi)^2; end_to_end alone uses it."}
-    )
-    alignment_weight: float = field(default=1.0, metadata={"help": "Weight of KL(psi || pi)."})
-    regression_weight: float = field(default=0.0, metadata={"help": "Weight of (y - mu.pi)^2."})
-    crps_weight: float = field(
-        default=0.0, metadata={"help": "Weight of the CRPS of pi as a histogram over the bins, on the scaled target."}
-    )
-    encoder_learning_rate: float = field(
-        default=0.3, metadata={"help": "Learning rate of encoder and decoder as a multiple of learning_rate."}
-    )
+    pretraining_steps: int = shared_field("pretraining_steps")
+    autoencoding_weight: float = shared_field("autoencoding_weight")
+    alignment_weight: float = shared_field("alignment_weight")
+    regression_weight: float = shared_field("regression_weight")
+    encoder_learning_rate: float = shared_field("encoder_learning_rate")
     head: str = field(init=False, default="BridgeHead")
     head_config: dict[str, Any] = field(
         default_factory=dict,
@@ -194,37 +172,23 @@ class BridgeConfig(ModelConfig):
                 raise ValueError(unknown(where, key, ["kind", *own, *_LINEAR_HEAD_KEYS]))
 
     def _check_numbers(self) -> None:
-        for name in ("smoothing", "encoder_learning_rate", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.n_bins < 2:
-            raise ValueError(f"n_bins must be at least 2, got {self.n_bins}")
-        if self.pretraining_steps < 1:
-            raise ValueError(f"pretraining_steps must be at least 1, got {self.pretraining_steps}")
-        if not 0 <= self.uniform_share <= 1:
-            raise ValueError(f"uniform_share must lie between 0 and 1, got {self.uniform_share}")
-        for name in ("margin", "autoencoding_weight", "alignment_weight", "regression_weight", "crps_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not (self.alignment_weight or self.regression_weight):
-            raise ValueError("alignment_weight and regression_weight are both 0: nothing would train the network")
+        for name, parameter in PARAMETERS.items():
+            if hasattr(self, name):
+                parameter.check(getattr(self, name))
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
 
     def _check_combinations(self) -> None:
-        if self.encoder_class() is not None and self.scheme not in ("soft", "pretrained", "end_to_end"):
+        scheme = SCHEMES[self.scheme]
+        own_encoder = self.encoder_class() is not None
+        if scheme.has_code and not (self.alignment_weight or self.regression_weight):
+            raise ValueError("alignment_weight and regression_weight are both 0: nothing would train the network")
+        if own_encoder and (scheme.one_hot or not scheme.has_code):
             raise ValueError(
                 f"encoder={self.encoder!r} has no place in scheme={self.scheme!r}, which has none to replace"
             )
-        if self.encoder_logits != "linear" and (self.scheme not in _LEARNED or self.encoder is not None):
-            raise ValueError(
-                f"encoder_logits={self.encoder_logits!r} has no effect with scheme={self.scheme!r} and "
-                f"encoder={self.encoder!r}: it is of the learned encoder of {' and '.join(_LEARNED)}"
-            )
-        if self.ordered_values and self.scheme == "least_squares":
-            raise ValueError("ordered_values has no effect with scheme='least_squares', which has no decoder")
-        if self.uniform_share != defaults.UNIFORM_SHARE and self.placement != "blend":
+        if self.uniform_share != PARAMETERS["uniform_share"].default and self.placement != "blend":
             raise ValueError(f"uniform_share has no effect with placement={self.placement!r}: it is of 'blend' alone")
-        if self.kernel != _DEFAULT_KERNEL and (self.scheme != "soft" or self.encoder is not None):
-            user = "an encoder of your own" if self.encoder is not None else f"scheme={self.scheme!r}"
+        if self.kernel != PARAMETERS["kernel"].default and (own_encoder or not scheme.has_kernel):
+            user = "an encoder of your own" if own_encoder else f"scheme={self.scheme!r}"
             raise ValueError(f"kernel={self.kernel!r} has no effect with {user}: only the soft encoder has a kernel")
-        if self.crps_weight and self.scheme == "least_squares":
-            raise ValueError("crps_weight has no effect with scheme='least_squares', which predicts no distribution")

@@ -143,8 +143,11 @@ class TensorDatamodule(TabularDatamodule):
             if sample_weight is not None and frame is not None:
                 if sample_weight not in frame.columns:
                     raise ValueError(f"{part} has no column {sample_weight!r} for sample_weight")
-                if not (np.isfinite(frame[sample_weight]).all() and (frame[sample_weight] >= 0).all()):
-                    raise ValueError(f"{part}: column {sample_weight!r} must hold finite weights of at least 0")
+                weight = frame[sample_weight]
+                if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+                    raise ValueError(
+                        f"{part}: column {sample_weight!r} must hold finite weights of at least 0, not all of them 0"
+                    )
         super().__init__(train=train, config=config, validation=validation, **kwargs)
 
     def _cache_dataset(self) -> None:

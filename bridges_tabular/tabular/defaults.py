@@ -15,14 +15,6 @@ BACKBONE_PARAMS: dict[str, dict[str, Any]] = {
     "CategoryEmbeddingModelConfig": {"layers": "128-128-128", "activation": "GELU", "initialization": "xavier"},
 }
 
-# Where the bins lie and how wide the codes are. With a share of 0.2 and a smoothing of 1.5 there is half a class beyond
-# the extreme targets, whose codes are then squeezed to a tenth of the width of others (0.15 bins instead of 1.5 for
-# uniform targets). Networks were biased inwards there by up to 5 % of a standard deviation, and 1.6 times as far off as
-# by least squares where targets have no noise (naval); now about as far. Chosen by validation error on naval,
-# concrete, airfoil, sml, kin8nm, bike_hour, parkinsons and california.
-UNIFORM_SHARE = 0.75
-SMOOTHING = 1.0
-
 # Batches: a share of the training rows, as a power of two within bounds.
 ROWS_PER_BATCH = 50
 SMALLEST_BATCH = 32

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pytorch_tabular.tabular_datamodule import TabularDatamodule
 from torch import Tensor
 
-from bridges_tabular._frames import TableEncoder, as_frame
-from bridges_tabular._sharing import shared
+from bridges_tabular.regressors.tables import TableEncoder
 
-_ELAPSED = "elapsed"
 # rows whose numbers stay in the processor's cache while they are worked on
 _BLOCK_ROWS = 2048
 
 
+# in deviations of the training rows
+_FARTHEST = 1e4
+
+
 class FeatureTensors:
-    """Cleans a table: standardises numbers, fills in missing ones, numbers the categories, expands dates.
+    """Standardises the numbers of a table, fills in missing ones, and shifts the categories' codes.
 
     Learned on the training rows alone. A missing number becomes the training median, with an indicator beside it for
     columns that had missing values in training, whose weight in the network is a learned value for "missing"; a
-    missing or unseen category becomes code 0. A column of dates becomes the categories that pytorch-tabular makes of
-    dates (month, weekday, ..., and the hour where times are not all midnight) and the time that has passed, a number.
+    missing or unseen category becomes code 0. A number farther from the mean than 10,000 deviations is taken for one
+    that far: among fewer than 100 million training rows there is none, and a network's answer would overflow.
+
+    Parameters
+    ----------
+    columns : TableEncoder
+        Fitted: what reads the table, dates expanded.
 
     Attributes
     ----------
@@ -35,26 +42,17 @@ class FeatureTensors:
         Number of codes of every categorical column, the one for missing and unseen values included.
     """
 
-    columns: list[str]
-    _dates: dict[str, str]
-    _encoder: TableEncoder
     _median: NDArray[np.float64]
     _mean: NDArray[np.float64]
     _scale: NDArray[np.float64]
     _indicators: NDArray[np.int64]
 
-    def fit(self, X: Any) -> Self:
+    def __init__(self, columns: TableEncoder) -> None:
+        self._columns = columns
+
+    def fit(self, X: pd.DataFrame) -> Self:
         """Learn from training rows of shape (n, p)."""
-        frame = as_frame(X)
-        self.columns = [str(name) for name in frame.columns]
-        self._dates = {
-            name: _frequency(column)
-            for name, column in frame.items()
-            if isinstance(name, str) and pd.api.types.is_datetime64_any_dtype(column.dtype)
-        }
-        frame = self._expand(frame)
-        self._encoder = TableEncoder().fit(frame)
-        numeric, _ = self._encoder.transform(frame)
+        numeric, _ = self._columns.transform(X)
         present = ~np.isnan(numeric)
         self._median = np.asarray(
             [np.median(column[mask]) if mask.any() else 0.0 for column, mask in zip(numeric.T, present.T, strict=True)]
@@ -62,18 +60,18 @@ class FeatureTensors:
         self._indicators = np.flatnonzero(~present.all(axis=0))
         filled = np.where(present, numeric, self._median)
         self._mean = filled.mean(axis=0)
-        scale = filled.std(axis=0)
+        # squares of the smallest numbers would vanish
+        reach = np.abs(filled - self._mean).max(axis=0, initial=0.0)
+        reach[reach == 0] = 1.0
+        scale = reach * ((filled - self._mean) / reach).std(axis=0)
         # rounding leaves a constant column of large numbers a tiny spread, which division would blow up
-        tiny = scale <= 1e-9 * np.maximum(1.0, np.abs(self._mean))
-        self._scale = np.where(tiny, 1.0, scale)
+        constant = filled.min(axis=0) == filled.max(axis=0)
+        self._scale = np.where(constant | (scale == 0), 1.0, scale)
         return self
 
-    def transform(self, X: Any) -> tuple[Tensor, Tensor]:
-        """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64; not to be changed."""
-        return shared(lambda: self._transform(X), [self, X], "tensors")
-
-    def _transform(self, X: Any) -> tuple[Tensor, Tensor]:
-        numeric, codes = self._encoder.transform(self._expand(as_frame(X)))
+    def transform(self, X: pd.DataFrame) -> tuple[Tensor, Tensor]:
+        """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64."""
+        numeric, codes = self._columns.transform(X)
         n, p = numeric.shape
         continuous = np.empty((n, p + len(self._indicators)), dtype=np.float32)
         for start in range(0, n, _BLOCK_ROWS):
@@ -81,7 +79,9 @@ class FeatureTensors:
             missing = np.isnan(block)
             np.copyto(block, self._median, where=missing)
             block -= self._mean
-            block /= self._scale
+            with np.errstate(over="ignore"):
+                block /= self._scale
+            np.clip(block, -_FARTHEST, _FARTHEST, out=block)
             continuous[start : start + _BLOCK_ROWS, :p] = block
             continuous[start : start + _BLOCK_ROWS, p:] = missing[:, self._indicators]
         codes += 1
@@ -90,60 +90,27 @@ class FeatureTensors:
     @property
     def continuous_names(self) -> list[str]:
         """Names of the columns of the continuous tensor."""
-        names = self._encoder.numeric_columns
+        names = self._columns.numeric_columns
         return [*names, *(f"{names[index]} is missing" for index in self._indicators)]
 
     @property
     def categorical_names(self) -> list[str]:
         """Names of the columns of the categorical tensor."""
-        return self._encoder.categorical_columns
+        return self._columns.categorical_columns
 
     @property
     def cardinalities(self) -> list[int]:
         """Number of codes of every categorical column."""
-        return [len(values) + 1 for values in self._encoder.categories.values()]
+        return [len(values) + 1 for values in self._columns.categories.values()]
 
-    def to_dict(self) -> dict[str, Any]:
-        """State as plain values that JSON can hold."""
-        return {
-            "columns": self.columns,
-            "dates": self._dates,
-            "encoder": self._encoder.to_dict(),
-            "median": self._median.tolist(),
-            "mean": self._mean.tolist(),
-            "scale": self._scale.tolist(),
-            "indicators": self._indicators.tolist(),
-        }
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """State as named arrays, but for the columns."""
+        return {"median": self._median, "mean": self._mean, "scale": self._scale, "indicators": self._indicators}
 
     @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`."""
-        features = cls()
-        features.columns = list(state["columns"])
-        features._dates = dict(state["dates"])
-        features._encoder = TableEncoder.from_dict(state["encoder"])
-        features._median = np.asarray(state["median"], dtype=np.float64)
-        features._mean = np.asarray(state["mean"], dtype=np.float64)
-        features._scale = np.asarray(state["scale"], dtype=np.float64)
-        features._indicators = np.asarray(state["indicators"], dtype=np.int64)
+    def from_arrays(cls, columns: TableEncoder, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from :meth:`arrays`."""
+        features = cls(columns)
+        features._median, features._mean = arrays["median"], arrays["mean"]
+        features._scale, features._indicators = arrays["scale"], arrays["indicators"]
         return features
-
-    def _expand(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Columns of dates replaced by what they say."""
-        for name, frequency in self._dates.items():
-            if name not in frame.columns:
-                raise ValueError(f"the table lacks column(s) {name!r}")
-            if not pd.api.types.is_datetime64_any_dtype(frame[name].dtype):
-                raise ValueError(f"column {name!r} held dates in fit and now holds {frame[name].dtype}")
-            dates = frame[[name]].copy()
-            passed = (dates[name] - pd.Timestamp(0, tz=dates[name].dt.tz)) / pd.Timedelta(days=1)
-            parts, added = TabularDatamodule.add_datepart(dates, name, frequency, prefix=name)
-            parts = parts.astype(dict.fromkeys(added, "category")).assign(**{f"{name}_{_ELAPSED}": passed})
-            frame = pd.concat([frame.drop(columns=name), parts], axis=1)
-        return frame
-
-
-def _frequency(dates: pd.Series[Any]) -> str:
-    """What pytorch-tabular calls the frequency: it decides which parts of a date there are."""
-    known = dates.dropna()
-    return "D" if bool((known == known.dt.normalize()).all()) else "h"

@@ -8,18 +8,23 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_tabular.models.base_model import BaseModel, _create_optimizer
 from pytorch_tabular.models.common.heads.blocks import LinearHead
 from pytorch_tabular.utils import getattr_nested
 from torch import Tensor, nn
 
-from bridges_tabular.core.codec import TargetCodec, standardisation
+from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import weighted_mean
+from bridges_tabular.core.schemes import SCHEMES
+from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.tabular.config import BridgeConfig, plain
 from bridges_tabular.tabular.datamodule import Batch
 from bridges_tabular.tabular.head import BridgeHead, MixedLinear, head_class
 from bridges_tabular.tabular.terms import TargetTerms
+
+Floats = NDArray[np.float64]
 
 
 class BridgeModel(BaseModel):
@@ -36,6 +41,11 @@ class BridgeModel(BaseModel):
 
     Targets are standardised inside. Bins, encoder and decoder are fitted on the training rows in
     ``data_aware_initialization``, which pytorch-tabular calls before training, and are saved with the weights.
+
+    Attributes
+    ----------
+    target_mean, target_scale : tensors of shape (targets,)
+        By which targets are standardised.
     """
 
     target_mean: Tensor
@@ -47,23 +57,24 @@ class BridgeModel(BaseModel):
         if kwargs.get("custom_loss") is not None:
             raise ValueError("BridgeModel is trained on its scheme: fit takes no loss")
         super().__init__(config, **kwargs)
-        self._epoch_losses: dict[str, list[Tensor]] = {}
+        # sums over the rows of an epoch: of their losses, and of their weights
+        self._epoch_losses: dict[str, Tensor] = {}
 
     def _build_network(self) -> None:
         hparams = self.hparams
         own = plain(hparams)
         bridge = BridgeConfig(**{key: own[key] for key in inspect.signature(BridgeConfig).parameters if key in own})
-        self.is_least_squares = bridge.scheme == "least_squares"
-        if self.is_least_squares:
-            self.register_buffer("target_mean", torch.zeros(hparams.output_dim))
-            self.register_buffer("target_scale", torch.ones(hparams.output_dim))
-            heads = []
-            raw_dim = hparams.output_dim
-        else:
+        self.register_buffer("target_mean", torch.zeros(hparams.output_dim))
+        self.register_buffer("target_scale", torch.ones(hparams.output_dim))
+        self.scheme = SCHEMES[bridge.scheme]
+        if self.scheme.has_classes:
             kind = head_class(bridge.head_kind)
             heads = [kind(bridge.n_bins, **bridge.head_params) for _ in range(hparams.output_dim)]
             self.terms = nn.ModuleList(TargetTerms(bridge) for _ in heads)
             raw_dim = sum(head.raw_dim for head in heads)
+        else:
+            heads = []
+            raw_dim = hparams.output_dim
         self.bridge_heads = nn.ModuleList(heads)
         self.inner = self._build_inner(bridge, own, raw_dim)
         self.is_mixed = bool(heads) and _fold_into_last_layer(self.inner.head, heads)
@@ -101,32 +112,40 @@ class BridgeModel(BaseModel):
 
     @property
     def _terms(self) -> list[TargetTerms]:
-        return [] if self.is_least_squares else cast(list[TargetTerms], list(self.terms))
+        return cast(list[TargetTerms], list(self.terms)) if self.scheme.has_classes else []
 
     @property
     def _heads(self) -> list[BridgeHead]:
         return cast(list[BridgeHead], list(self.bridge_heads))
 
-    def units(self) -> list[tuple[float, float]]:
-        """Mean and standard deviation of every target, by which targets are standardised."""
-        if self.is_least_squares:
-            return list(zip(self.target_mean.tolist(), self.target_scale.tolist(), strict=True))
-        return [(float(codec.mean), float(codec.scale)) for codec in self.codecs]
-
     def data_aware_initialization(self, datamodule: Any) -> None:
-        """Fit the bins, the encoder and the decoder of every target on the training rows."""
-        y = np.asarray(datamodule.train_dataset.y, dtype=np.float64).reshape(-1, self.hparams.output_dim)
-        weight = getattr(datamodule.train_dataset, "sample_weight", None)
+        """Standardise the training targets, and fit the bins, the encoder and the decoder of each to them."""
+        dataset = datamodule.train_dataset
+        y = np.asarray(dataset.y, dtype=np.float64).reshape(-1, self.hparams.output_dim)
+        weight = getattr(dataset, "sample_weight", None)
         if not np.isfinite(y).all():
             raise ValueError(f"the training targets hold {int((~np.isfinite(y)).sum())} NaN or infinite values")
-        if self.is_least_squares:
-            scales = np.asarray([standardisation(column, weight) for column in y.T])
-            self.target_mean.copy_(torch.as_tensor(scales[:, 0]))
-            self.target_scale.copy_(torch.as_tensor(scales[:, 1]))
-        else:
-            for codec, head, column in zip(self.codecs, self._heads, y.T, strict=True):
-                codec.fit(column, weight)
-                head.choose(len(y))
+        scale = TargetScale.fit(y, weight)
+        self.target_mean.copy_(torch.as_tensor(scale.mean, dtype=torch.float32))
+        self.target_scale.copy_(torch.as_tensor(scale.scale, dtype=torch.float32))
+        # the bins lie where single precision will see the targets
+        rounded = TargetScale(*(part.cpu().double().numpy() for part in (self.target_mean, self.target_scale)))
+        self.initialise(rounded.standardise(y), weight, datamodule)
+
+    def initialise(self, standard: Floats, weight: Floats | None, datamodule: Any) -> None:
+        """Fit what is fitted before training.
+
+        Parameters
+        ----------
+        standard : array of shape (n, targets)
+            Training targets in standard units.
+        weight : array of shape (n,), optional
+        datamodule : TabularDatamodule or TrainingRows
+            Training rows for the inner network.
+        """
+        for index, (codec, head) in enumerate(zip(self.codecs, self._heads, strict=True)):
+            codec.fit(standard[:, index], weight)
+            head.choose(len(standard))
         offsets = [value for name, value in self.inner.named_parameters() if name.split(".")[-1] == "T0"]
         if offsets:
             # GATE and GANDALF would add the mean of the targets to every raw output
@@ -163,13 +182,14 @@ class BridgeModel(BaseModel):
         """Predictions from what the inner network returned."""
         raw = inner["logits"]
         output = {**inner, "raw_outputs": raw}
-        if self.is_least_squares:
-            predicted = torch.addcmul(self.target_mean, raw.float(), self.target_scale)
-        else:
+        if self.scheme.has_classes:
             log_probs = [torch.log_softmax(logits, dim=-1) for logits in self.class_logits(raw)]
             output["class_log_probs"] = torch.cat(log_probs, dim=1)
             decoded = [codec.decode(log_pi.exp()) for codec, log_pi in zip(self.codecs, log_probs, strict=True)]
-            predicted = torch.stack(decoded, dim=1)
+            standard = torch.stack(decoded, dim=1)
+        else:
+            standard = raw.float()
+        predicted = torch.addcmul(self.target_mean, standard, self.target_scale)
         if self.hparams.target_range is not None:
             low, high = torch.as_tensor(list(self.hparams.target_range), device=raw.device, dtype=predicted.dtype).T
             predicted = predicted.clamp(low, high)
@@ -181,11 +201,12 @@ class BridgeModel(BaseModel):
 
         It depends on the targets alone: training computes it once for all rows, where memory allows.
         """
-        if self.is_least_squares:
-            return {"standard": (y - self.target_mean) / self.target_scale}
+        standard = (y - self.target_mean) / self.target_scale
+        if not self.scheme.has_classes:
+            return {"standard": standard}
         prepared: Batch = {}
         for index, terms in enumerate(self._terms):
-            prepared |= {f"{index}.{name}": value for name, value in terms.prepare(y[:, index]).items()}
+            prepared |= {f"{index}.{name}": value for name, value in terms.prepare(standard[:, index]).items()}
         return prepared
 
     def loss(self, output: dict[str, Any], prepared: Batch, weight: Tensor | None = None) -> Tensor:
@@ -200,7 +221,7 @@ class BridgeModel(BaseModel):
         weight : tensor of shape (n,), optional
         """
         raw = output["logits"]
-        if self.is_least_squares:
+        if not self.scheme.has_classes:
             loss = weighted_mean((raw.float() - prepared["standard"]).square().mean(dim=1), weight)
         else:
             losses = []
@@ -219,12 +240,15 @@ class BridgeModel(BaseModel):
         return
 
     def calculate_loss(self, output: dict[str, Any], y: Tensor, tag: str, sync_dist: bool = False) -> Tensor:
-        """The objective of predictions that :meth:`forward` made; its mean over the epoch is logged."""
+        """The objective of predictions that :meth:`forward` made; its mean over the rows of an epoch is logged."""
         return self._tagged_loss({**output, "logits": output["raw_outputs"]}, {"target": y}, tag)
 
     def _tagged_loss(self, inner: dict[str, Any], batch: Batch, tag: str) -> Tensor:
-        loss = self.loss(inner, self.prepare_targets(batch["target"]), batch.get("sample_weight"))
-        self._epoch_losses.setdefault(tag, []).append(loss.detach())
+        weight = batch.get("sample_weight")
+        loss = self.loss(inner, self.prepare_targets(batch["target"]), weight)
+        mass = loss.new_tensor(float(len(batch["target"]))) if weight is None else weight.sum()
+        sums = torch.stack([loss.detach() * mass, mass])
+        self._epoch_losses[tag] = self._epoch_losses[tag] + sums if tag in self._epoch_losses else sums
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -248,21 +272,23 @@ class BridgeModel(BaseModel):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean training loss of the epoch."""
-        self._log_losses("train")
+        self._log_loss("train")
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean validation loss."""
-        self._log_losses("valid")
+        self._log_loss("valid")
         super().on_validation_epoch_end()
 
     def on_test_epoch_end(self) -> None:
         """Log the mean test loss."""
-        self._log_losses("test")
+        self._log_loss("test")
 
-    def _log_losses(self, tag: str) -> None:
-        losses = self._epoch_losses.pop(tag, [])
-        if losses:
-            self.log(f"{tag}_loss", torch.stack(losses).mean(), prog_bar=True)
+    def _log_loss(self, tag: str) -> None:
+        sums = self._epoch_losses.pop(tag, None)
+        if sums is not None:
+            # devices may have had different numbers of rows
+            loss, mass = cast(Tensor, self.all_gather(sums)).reshape(-1, 2).sum(0)
+            self.log(f"{tag}_loss", loss / mass, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """The configured optimiser and schedule, with the encoder and decoder at their own rate."""

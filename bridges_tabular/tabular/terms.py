@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.core.encoders import LearnedEncoder, TargetEncoder, TiltedFamily
+from bridges_tabular.core.encoders import LearnedEncoder
 from bridges_tabular.core.objective import BridgeObjective, weighted_mean
-from bridges_tabular.core.scores import crps_loss
+from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.tabular.config import BridgeConfig
 from bridges_tabular.tabular.datamodule import Batch
 from bridges_tabular.tabular.fused import fused_loss
@@ -25,8 +23,6 @@ _OF_THE_CODEC = (
     "smoothing",
     "margin",
     "uniform_share",
-    "encoder_logits",
-    "ordered_values",
     "pretraining_steps",
 )
 
@@ -40,16 +36,14 @@ class TargetTerms(nn.Module):
 
     def __init__(self, config: BridgeConfig) -> None:
         super().__init__()
-        own = config.encoder_class()
+        scheme = SCHEMES[config.scheme]
         options: dict[str, Any] = {name: getattr(config, name) for name in _OF_THE_CODEC}
-        self.codec = TargetCodec(**options) if own is None else _CodecWithEncoder(own, **options)
+        self.codec = TargetCodec(**options, encoder_class=config.encoder_class())
         self.objective = _objective_of(config)
-        self.crps_weight = config.crps_weight
-        self.prepares_codes = config.scheme in ("hard", "soft", "pretrained")
+        self.prepares_codes = scheme.has_code and not scheme.moves_code
 
-    def prepare(self, y: Tensor) -> Batch:
-        """What the loss needs of targets of shape (n,), in the user's units."""
-        standard = self.codec.standardise(y)
+    def prepare(self, standard: Tensor) -> Batch:
+        """What the loss needs of targets of shape (n,) in standard units."""
         prepared = {"standard": standard}
         encoder = self.codec.encoder
         if self.prepares_codes:
@@ -63,44 +57,21 @@ class TargetTerms(nn.Module):
         """The loss of logits of shape (n, k)."""
         standard, objective = prepared["standard"], self.objective
         if not (objective.autoencoding_weight or objective.alignment_weight):
-            return self._regression(logits, standard, weight)
+            decoded = self.codec.decoder(torch.softmax(logits, dim=-1))
+            return objective.regression_weight * weighted_mean((standard - decoded).square(), weight)
         if "codes" in prepared:
             codes = prepared["codes"]
         elif isinstance(self.codec.encoder, LearnedEncoder):
             codes = self.codec.encoder.logits(prepared["tilts"])
         else:
             codes = self.codec.encode(standard)
-        loss = fused_loss(objective, standard, codes, logits, self.codec.decoder.values, weight)
-        return loss + self._crps(logits, standard, weight) if self.crps_weight else loss
-
-    def _regression(self, logits: Tensor, standard: Tensor, weight: Tensor | None) -> Tensor:
-        decoded = self.codec.decoder(torch.softmax(logits, dim=-1))
-        loss = self.objective.regression_weight * weighted_mean((standard - decoded).square(), weight)
-        return loss + self._crps(logits, standard, weight) if self.crps_weight else loss
-
-    def _crps(self, logits: Tensor, standard: Tensor, weight: Tensor | None) -> Tensor:
-        scores = crps_loss(self.codec.edges.float(), torch.softmax(logits, dim=-1), standard)
-        return self.crps_weight * weighted_mean(scores, weight)
-
-
-class _CodecWithEncoder(TargetCodec):
-    """A codec with an encoder of the user's own, built as ``Encoder(bins, smoothing)``."""
-
-    def __init__(self, encoder_class: Callable[[Bins, float], TargetEncoder], **options: Any) -> None:
-        self._encoder_class = encoder_class
-        super().__init__(**options)
-
-    def _build(self, bins: Bins) -> None:
-        super()._build(bins)
-        # what the location head falls back to
-        self.family = TiltedFamily(bins, self.smoothing).to(self.mean.device)
-        self.encoder = self._encoder_class(bins, self.smoothing).to(self.mean.device)
-        self.encoder.requires_grad_(self.scheme == "end_to_end")
+        return fused_loss(objective, standard, codes, logits, self.codec.decoder.values, weight)
 
 
 def _objective_of(config: BridgeConfig) -> BridgeObjective:
     """The objective of a scheme: the terms that would be constant or undefined are left out."""
-    if config.scheme == "softmax_least_squares":
+    scheme = SCHEMES[config.scheme]
+    if not scheme.has_code:
         return BridgeObjective(0.0, 0.0, 1.0)
-    autoencoding = config.autoencoding_weight if config.scheme == "end_to_end" else 0.0
+    autoencoding = config.autoencoding_weight if scheme.moves_code else 0.0
     return BridgeObjective(autoencoding, config.alignment_weight, config.regression_weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from bridges_tabular import XGBBridgeRegressor
-from bridges_tabular._progress import listen
+from bridges_tabular.regressors.progress import Report
 
 SCHEMES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
 
@@ -103,6 +104,8 @@ def test_whole_weights_count_like_repeated_rows(scheme: str, homes: Homes) -> No
     eval_set = (X[:50], y[:50])
     # one bin a value: the quantile sketch then cannot tell weights from repetitions
     params = {"n_bins": 6, "n_estimators": 5, "subsample": 1.0, "n_jobs": 1, "placement": "uniform", "location": "none"}
+    # a penalty weighs against the sum of the weights, which only ratios of them decide
+    params |= {"reg_lambda": 0.0}
     params |= {"xgb_params": {"max_bin": 1024, "min_child_weight": 0}}
     weighted = XGBBridgeRegressor(scheme, **params).fit(X, y, sample_weight=weight, eval_set=eval_set)
     repeated = XGBBridgeRegressor(scheme, **params).fit(
@@ -111,8 +114,9 @@ def test_whole_weights_count_like_repeated_rows(scheme: str, homes: Homes) -> No
     np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("metric", ["rmse", "loss"])
+@pytest.mark.parametrize(
+    ("scheme", "metric"), [("least_squares", "rmse"), *itertools.product(SCHEMES[1:], ["rmse", "crps", "loss"])]
+)
 def test_early_stopping_keeps_the_best_round(scheme: str, metric: str, homes: Homes) -> None:
     X, y = homes
     model = XGBBridgeRegressor(scheme, n_bins=8, early_stopping_metric=metric, early_stopping_rounds=5, n_jobs=1)
@@ -152,12 +156,30 @@ def test_user_callbacks_and_progress_hear_of_every_round(homes: Homes) -> None:
             rounds.append(epoch)
             return False
 
-    heard: list[tuple[int, int, float | None]] = []
-    with listen(lambda *step: heard.append(step)):
-        XGBBridgeRegressor("soft", location="none", callbacks=[Count()], **SMALL).fit(X, y)
+    heard: list[tuple[int, int, Any]] = []
+    model = XGBBridgeRegressor("soft", location="none", callbacks=[Count()], **SMALL)
+    model.fit(X, y, report=lambda *step: heard.append(step))
     assert rounds == list(range(30))
     assert [step[0] for step in heard] == list(range(1, 31))
-    assert all(step[1] == 30 and isinstance(step[2], float) for step in heard)
+    assert {step[1] for step in heard} == {30}
+    assert [step[2]["rmse"] for step in heard] == model.evals_result_["validation_0"]["rmse"]
+
+
+@pytest.mark.parametrize("scheme", ["least_squares", "hard", "end_to_end"])
+def test_scores_that_are_asked_for_are_reported_beside_the_one_that_stops(scheme: str, homes: Homes) -> None:
+    X, y = homes
+    heard: list[Any] = []
+    report = Report(lambda *step: heard.append(step[2]), ("mae", "rmse"))
+    plain = XGBBridgeRegressor(scheme, **SMALL).fit(X[:200], y[:200], eval_set=(X[200:], y[200:]))
+    model = XGBBridgeRegressor(scheme, **SMALL).fit(X[:200], y[:200], eval_set=(X[200:], y[200:]), report=report)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    best = heard[-SMALL["n_estimators"] :] if scheme == "least_squares" else heard
+    scored = [scores for scores in best if scores]
+    assert {"mae", "rmse"} <= scored[-1].keys()
+    errors = model.predict(X[200:]) - y[200:]
+    at_best = scored[model.best_iteration_]
+    assert at_best["mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-4)
+    assert at_best["rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +191,16 @@ def test_user_callbacks_and_progress_hear_of_every_round(homes: Homes) -> None:
         ({"scheme": "soft", "tree_method": "exact"}, ["tree_method='hist'", "'exact'"]),
         ({"xgb_params": {"eta": 0.1}}, ["'eta'", "'learning_rate'"]),
         ({"xgb_params": {"objective": "count:poisson"}}, ["'objective'", "'scheme'"]),
+        ({"xgb_params": {"max_leafs": 4}}, ["xgb_params", "'max_leafs'", "did you mean 'max_leaves'"]),
+        ({"xgb_params": {"max_bin": 1}}, ["xgb_params", "max_bin", "should be greater equal to 2"]),
+        ({"xgb_params": {"grow_policy": "sideways"}}, ["xgb_params", "'sideways'", "lossguide"]),
+        ({"xgb_params": {"min_child_weight": "heavy"}}, ["xgb_params", "min_child_weight"]),
+        ({"device": "cud"}, ["device='cud'", "Expected to be one of"]),
+        ({"device": "cuda:7"}, ["device='cuda:7'"]),
+        ({"alignment_weight": 0.0}, ["alignment_weight", "nothing to learn"]),
+        ({"kernel": "gaussian"}, ["kernel='gaussian'", "scheme='end_to_end'"]),
+        ({"placement": "kmeans", "uniform_share": 0.5}, ["uniform_share", "placement='kmeans'"]),
+        ({"scheme": "least_squares", "early_stopping_metric": "loss"}, ["early_stopping_metric='loss'"]),
     ],
 )
 def test_unusable_parameters_are_refused_in_one_line(params: dict[str, Any], words: list[str], homes: Homes) -> None:
@@ -178,6 +210,25 @@ def test_unusable_parameters_are_refused_in_one_line(params: dict[str, Any], wor
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words)
+
+
+def test_without_a_location_the_regression_term_alone_is_enough(homes: Homes) -> None:
+    X, y = homes
+    model = XGBBridgeRegressor(alignment_weight=0.0, location="none", **SMALL).fit(X[:200], y[:200])
+    assert model.score(X[200:], y[200:]) > 0.5
+
+
+def test_bins_follow_their_own_parameters(homes: Homes) -> None:
+    X, y = homes
+
+    def edges(**params: Any) -> np.ndarray:
+        return XGBBridgeRegressor("soft", location="none", **(SMALL | params)).fit(X, y).codecs_[0].bins.edges
+
+    plain = edges()
+    assert edges(margin=0.5)[0] < plain[0]
+    np.testing.assert_allclose(np.diff(edges(uniform_share=1.0)), np.diff(edges(uniform_share=1.0))[0], rtol=1e-6)
+    assert np.ptp(np.diff(edges(uniform_share=0.0))) > np.ptp(np.diff(plain))
+    assert not np.array_equal(edges(placement="quantile"), plain)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 import bridges_tabular
 from bridges_tabular import XGBBridgeRegressor
-from bridges_tabular._progress import listen
 from bridges_tabular.core import scores
 
 Homes = tuple[pd.DataFrame, pd.Series]
@@ -82,13 +81,16 @@ def test_the_end_to_end_scheme_trains_its_codes_and_decoder(location: Any, homes
             scheme, location=location, n_bins=8, n_estimators=60, early_stopping_rounds=None, n_jobs=1
         ).fit(X, y)
         model.save(tmp_path / scheme)
-        fitted[scheme] = bridges_tabular._artifacts.read_arrays(tmp_path / scheme)
-    centers = fitted["soft"]["centers"]
-    np.testing.assert_array_equal(centers, fitted["end_to_end"]["centers"])
-    moved = fitted["end_to_end"]["encoder.slopes"] - fitted["end_to_end"]["encoder.family.slopes"]
-    assert np.abs(moved).max() > 1e-3
-    start = bridges_tabular.LinearDecoder(bridges_tabular.Bins(fitted["soft"]["edges"], centers)).position
-    assert np.abs(fitted["end_to_end"]["decoder.position"] - start.detach().numpy()).max() > 1e-3
+        (fitted[scheme],) = bridges_tabular.load(tmp_path / scheme).codecs_
+        (codec,) = model.codecs_
+        for name, tensor in codec.state_dict().items():
+            np.testing.assert_array_equal(fitted[scheme].state_dict()[name], tensor)
+    bins = fitted["soft"].bins
+    np.testing.assert_array_equal(bins.centers, fitted["end_to_end"].bins.centers)
+    moved = fitted["end_to_end"].encoder.slopes - fitted["end_to_end"].encoder.family.slopes
+    assert moved.abs().max() > 1e-3
+    start = bridges_tabular.LinearDecoder(bins).position
+    assert (fitted["end_to_end"].decoder.position - start).abs().max() > 1e-3
 
 
 def test_calibration_rows_of_their_own_leave_the_validation_rows_alone(noisy: tuple[np.ndarray, ...]) -> None:
@@ -117,27 +119,26 @@ def test_calibration_never_moves_the_point(scheme: Any, calibration: Any, homes:
 
 def test_progress_counts_the_rounds_of_both_stages(homes: Homes) -> None:
     X, y = homes
-    heard: list[tuple[int, int, float | None]] = []
-    with listen(lambda *step: heard.append(step)):
-        XGBBridgeRegressor(**SMALL).fit(X, y)
-    done, total, score = zip(*heard, strict=True)
+    heard: list[tuple[int, int, Any]] = []
+    XGBBridgeRegressor(**SMALL).fit(X, y, report=lambda *step: heard.append(step))
+    done, total, scored = zip(*heard, strict=True)
     assert set(total) == {40}
     assert list(done) == list(range(1, 41))
-    assert set(score[:30]) == {None}
-    assert all(isinstance(value, float) for value in score[30:])
+    assert not any(scored[:30])
+    assert all(set(values) == {"crps"} for values in scored[30:])
 
 
 def test_a_listener_may_end_the_fit(homes: Homes) -> None:
     class Pruned(Exception):
         pass
 
-    def prune(done: int, total: int, score: float | None) -> None:
-        if score is not None:
+    def prune(step: int, total: int, scored: Any) -> None:
+        if scored:
             raise Pruned
 
     X, y = homes
-    with listen(prune), pytest.raises(Pruned):
-        XGBBridgeRegressor(**SMALL).fit(X, y)
+    with pytest.raises(Pruned):
+        XGBBridgeRegressor(**SMALL).fit(X, y, report=prune)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])

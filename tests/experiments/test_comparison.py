@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 import bridges_tabular
-from bridges_tabular.experiments import Comparison, Experiment, ExperimentError, compare, models, train
+from bridges_tabular.experiments import Comparison, Experiment, ExperimentError, compare, engines, train
 
 read_csv = functools.partial(pd.read_csv, float_precision="round_trip")
 TIMES = ["fit_seconds", "predict_seconds"]
@@ -51,7 +52,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     module = ModuleType("spying")
     module.Spy = Spy  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spying", module)
-    monkeypatch.setitem(models.ENGINES, "xgboost", ("spying", "Spy"))
+    spied = replace(engines.ENGINES["xgboost"], module="spying", class_name="Spy")
+    monkeypatch.setitem(engines.ENGINES, "xgboost", spied)
     return calls
 
 

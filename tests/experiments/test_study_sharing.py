@@ -15,7 +15,7 @@ from bridges_tabular._frames import TableEncoder
 from bridges_tabular.core import scores
 from bridges_tabular.experiments import BridgeStudy
 from bridges_tabular.experiments.blocks import ModelBlock
-from bridges_tabular.experiments.models import build_model
+from bridges_tabular.experiments.engines import build_model
 from bridges_tabular.experiments.studies.objective import make_parts
 from bridges_tabular.experiments.studies.space import with_values
 from bridges_tabular.experiments.tables import load_table, make_splits

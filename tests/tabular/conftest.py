@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes
 
+from bridges_tabular import TabularBridgeRegressor
+
 SMALL = {
     "CategoryEmbeddingModelConfig": {"layers": "32-16"},
     "FTTransformerConfig": {"num_heads": 2, "num_attn_blocks": 1, "input_embed_dim": 8},
@@ -16,6 +18,17 @@ SMALL = {
 def small():
     """Parameters that make a backbone small, by the name of its configuration class."""
     return SMALL
+
+
+@pytest.fixture(scope="session")
+def regressor():
+    """Make a regressor that is quick to fit."""
+
+    def make(**params):
+        quick = {"max_epochs": 8, "n_bins": 16, "backbone_params": {"layers": "32-16"}}
+        return TabularBridgeRegressor(**(quick | params))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +17,14 @@ from numpy.typing import NDArray
 
 from bridges_tabular._progress import Listener, listen
 from bridges_tabular._sharing import sharing
-from bridges_tabular.core import scores
-from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, nearest
-from bridges_tabular.experiments.models import Regressor, build_model
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, alternatives, nearest
+from bridges_tabular.experiments.engines import Regressor, build_model, scheme_of
+from bridges_tabular.experiments.scores import METRICS, Outcome, incomparable
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
 from bridges_tabular.experiments.studies.storage import StorageLost, describe, storage_errors
 from bridges_tabular.experiments.tables import Split, Table
 
-_POINT_METRICS: dict[str, Callable[..., float]] = {"rmse": scores.rmse, "mae": scores.mae}
-_DISTRIBUTION_METRICS: dict[str, Callable[..., float]] = {"crps": scores.crps, "log_score": scores.log_score}
-METRICS = (*_POINT_METRICS, *_DISTRIBUTION_METRICS)
 # reports to the storage in one fit: each costs a write and a look at the other trials
 _MAX_REPORTS = 20
 # what a boosted model on a cross-fitted location prepares in one fit, so that trials need not prepare it again
@@ -63,8 +60,16 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
     Raises
     ------
     ExperimentError
-        If there are too few rows.
+        If there are too few rows, or models cannot be compared on them by a metric of the study.
     """
+    reasons = incomparable(table.y[split.train])
+    for metric in study.metrics:
+        if metric in reasons:
+            others = alternatives(name for name in METRICS if name not in reasons)
+            raise ExperimentError(
+                f"study.metric: {metric} compares no models of column {table.target!r}, for {reasons[metric]};"
+                f" choose {others}"
+            )
 
     def rows(positions: NDArray[np.int64]) -> Rows:
         return Rows(table.X.iloc[positions], table.y[positions])
@@ -88,10 +93,10 @@ def check_metrics(study: StudyBlock, model: str, regressor: Regressor) -> None:
     for metric in study.metrics:
         if metric not in METRICS:
             raise ExperimentError(f"study.metric: there is no metric {metric!r}{nearest(metric, METRICS)}")
-        if metric in _DISTRIBUTION_METRICS and not hasattr(regressor, "predict_distribution"):
-            scheme = regressor.get_params(deep=False)["scheme"]
+        if METRICS[metric].scores == "distributions" and not hasattr(regressor, "predict_distribution"):
             raise ExperimentError(
-                f"study.metric: {metric} scores distributions, and {model} (scheme {scheme}) predicts points alone"
+                f"study.metric: {metric} scores distributions, and {model} (scheme {scheme_of(regressor)}) predicts"
+                " points alone"
             )
 
 
@@ -119,7 +124,7 @@ class Objective:
     ) -> None:
         self._model, self._block, self._seed = model, block, seed
         self._space, self._parts = space, parts
-        self._metrics = study.metrics
+        self._scores = [METRICS[name] for name in study.metrics]
         self.report_seconds = 0.0
         self._pruner = pruner_name(study)
 
@@ -172,18 +177,15 @@ class Objective:
         return listener
 
     def _score(self, model: Regressor, rows: Rows) -> list[float]:
-        values = []
-        prediction = model.predict(rows.X)
         distribution = None
-        for metric in self._metrics:
-            if metric in _POINT_METRICS:
-                value = float(_POINT_METRICS[metric](rows.y, prediction))
-            else:
-                if distribution is None:
-                    distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
-                value = float(_DISTRIBUTION_METRICS[metric](distribution, rows.y))
+        if any(score.scores == "distributions" for score in self._scores):
+            distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
+        outcome = Outcome(rows.y, model.predict(rows.X), distribution)
+        values = []
+        for score in self._scores:
+            value = score.of(outcome)
             if not math.isfinite(value):
-                raise FloatingPointError(f"{metric} of the trial is {value}")
+                raise FloatingPointError(f"{score.name} of the trial is {value}")
             values.append(value)
         return values
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.models import build_model
+from bridges_tabular.experiments.engines import build_model
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
 from bridges_tabular.experiments.studies.queue import TrialQueue
 from bridges_tabular.experiments.studies.sampling import check_sampling, count_trials, make_pruner, make_sampler

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, StudyBlock
 from bridges_tabular.experiments.comparison import Comparison, compare
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.engines import check_models
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_writable, new_file
-from bridges_tabular.experiments.models import check_models
 from bridges_tabular.experiments.studies.progress import StudyBars
 from bridges_tabular.experiments.studies.report import render_study
 from bridges_tabular.experiments.studies.search import Data, Search, quiet_optuna

@@ -1,0 +1,194 @@
+"""From the parameters of a regressor to its engine: defaults of each stage, and what does not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridges_tabular.boosting.engine import BoostingEngine
+from bridges_tabular.boosting.features import Features
+from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
+from bridges_tabular.boosting.xgboost import XGBoost, check_params
+from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.core.objective import BridgeObjective
+from bridges_tabular.core.parameters import PARAMETERS
+from bridges_tabular.core.schemes import SCHEMES
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.tables import TableEncoder
+
+Floats = NDArray[np.float64]
+
+# bins on residuals: logits of low rank, small trees
+_RANK = 4
+_RESIDUAL_DEFAULTS = {"max_depth": 4, "reg_lambda": 5.0}
+_DEFAULTS = {"max_depth": 6, "reg_lambda": 1.0}
+# Newton steps by the diagonal of a hessian come out short where logits are coupled
+_BINS_SPEED = 2
+_RESIDUAL_SPEED = 3
+_REGRESSION_WEIGHT = 5.0
+
+# xgb_params must not say twice what the regressor says itself; the value is what to set instead
+_OWN_PARAMS = {
+    "alpha": "reg_alpha",
+    "eta": "learning_rate",
+    "lambda": "reg_lambda",
+    "nthread": "n_jobs",
+    "num_boost_round": "n_estimators",
+    "seed": "random_state",
+} | dict.fromkeys(
+    (
+        "base_score",
+        "booster",
+        "disable_default_eval_metric",
+        "eval_metric",
+        "multi_strategy",
+        "num_class",
+        "num_target",
+        "objective",
+    ),
+    "scheme",
+)
+
+
+class Settings:
+    """The parameters of an XGBBridgeRegressor, with the defaults that depend on others filled in.
+
+    Parameters
+    ----------
+    params : mapping
+        By name, as ``get_params`` returns them.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+        self._given = SimpleNamespace(**params)
+        self._scheme = SCHEMES[self._given.scheme]
+
+    def check(self) -> None:
+        """Refuse combinations that no fit could use.
+
+        Raises
+        ------
+        ValueError
+            In one line that names the parameter, its value and what would be valid.
+        """
+        if self._scheme.has_code and not self._scheme.one_hot and self._given.tree_method in ("approx", "exact"):
+            raise ValueError(f"scheme={self._given.scheme!r} needs tree_method='hist', got {self._given.tree_method!r}")
+        if not self._scheme.has_code and self._given.early_stopping_metric in ("crps", "loss"):
+            metric = self._given.early_stopping_metric
+            raise ValueError(
+                f"early_stopping_metric={metric!r} needs a scheme over bins, got scheme={self._given.scheme!r}"
+            )
+        weights = self.weights
+        if not weights.alignment_weight + weights.regression_weight > 0:
+            raise ValueError("alignment_weight and regression_weight are 0: the trees would have nothing to learn")
+        if self._given.kernel != PARAMETERS["kernel"].default and not self._scheme.has_kernel:
+            raise ValueError(
+                f"kernel={self._given.kernel!r} has no effect with scheme={self._given.scheme!r}: "
+                "only the soft encoder has a kernel"
+            )
+        if self._given.uniform_share != PARAMETERS["uniform_share"].default and self._given.placement != "blend":
+            raise ValueError(
+                f"uniform_share has no effect with placement={self._given.placement!r}: it is of 'blend' alone"
+            )
+        own = _OWN_PARAMS | {name: name for name in self._params}
+        for name in self._given.xgb_params or {}:
+            if name in own:
+                raise ValueError(f"xgb_params holds {name!r}, which the parameter {own[name]!r} decides")
+        vector = self._scheme.has_code and not self._scheme.one_hot
+        params = self._tree_params(self._defaults, self._given.learning_rate)
+        check_params(params, self._given.xgb_params or {}, vector)
+
+    @property
+    def metric(self) -> str:
+        """What early stopping of the last stage watches."""
+        return str(self._given.early_stopping_metric or ("crps" if self._on_residuals else "rmse"))
+
+    @property
+    def weights(self) -> BridgeObjective:
+        """Weights of the objective's terms."""
+        given = self._given
+        if not self._scheme.moves_code:
+            return BridgeObjective(0.0, 1.0, 0.0)
+        regression_weight = given.regression_weight
+        if regression_weight is None:
+            regression_weight = 0.0 if self._on_residuals else _REGRESSION_WEIGHT
+        return BridgeObjective(given.autoencoding_weight, given.alignment_weight, regression_weight)
+
+    def engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngine:
+        """The engine for a table with such columns."""
+        given, on_residuals = self._given, self._on_residuals
+        features = Features(columns, prepared)
+        speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if self._scheme.has_code else 1
+        booster = XGBoost(
+            features,
+            prepared,
+            tree_method=given.tree_method,
+            max_bin=(given.xgb_params or {}).get("max_bin"),
+            n_jobs=given.n_jobs,
+            device=given.device,
+        )
+        return BoostingEngine(
+            booster=booster,
+            features=features,
+            make_target=self._make_target,
+            load_target=self._load_target,
+            location_params=self._tree_params(_DEFAULTS, given.learning_rate) if on_residuals else None,
+            location_rounds=given.n_estimators,
+            params=self._tree_params(self._defaults, given.learning_rate * speed),
+            rounds=max(1, given.n_estimators // speed) if on_residuals else given.n_estimators,
+            metric=self.metric,
+            early_stopping_rounds=given.early_stopping_rounds,
+            callbacks=given.callbacks or [],
+        )
+
+    @property
+    def _on_residuals(self) -> bool:
+        return self._scheme.has_code and self._given.location == "cross_fitted"
+
+    @property
+    def _defaults(self) -> dict[str, float]:
+        return _RESIDUAL_DEFAULTS if self._on_residuals else _DEFAULTS
+
+    def _make_target(self, y: Floats, weight: Floats | None, random: np.random.RandomState) -> BoostingTarget:
+        if not self._scheme.has_code:
+            return PointTarget()
+        rank = _RANK if self._on_residuals else None
+        return BinnedTarget.fit(self._codec(), y, weight, rank=rank, weights=self.weights, random=random)
+
+    def _load_target(self, arrays: Mapping[str, NDArray[Any]]) -> BoostingTarget:
+        if not self._scheme.has_code:
+            return PointTarget()
+        return BinnedTarget.from_arrays(self._codec(), arrays, self.weights)
+
+    def _codec(self) -> TargetCodec:
+        given = self._given
+        return TargetCodec(
+            given.scheme,
+            given.n_bins,
+            given.placement,
+            given.kernel,
+            given.smoothing,
+            margin=given.margin,
+            uniform_share=given.uniform_share,
+        )
+
+    def _tree_params(self, defaults: dict[str, float], learning_rate: float) -> dict[str, Any]:
+        given = self._given
+        return {
+            "learning_rate": learning_rate,
+            "max_depth": int(defaults["max_depth"]) if given.max_depth is None else given.max_depth,
+            "subsample": given.subsample,
+            "colsample_bytree": given.colsample_bytree,
+            "reg_lambda": defaults["reg_lambda"] if given.reg_lambda is None else given.reg_lambda,
+            "reg_alpha": given.reg_alpha,
+            "tree_method": given.tree_method,
+            "device": given.device,
+            "nthread": given.n_jobs or 0,
+            "verbosity": given.verbosity,
+            **(given.xgb_params or {}),
+        }

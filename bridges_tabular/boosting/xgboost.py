@@ -1,0 +1,398 @@
+"""Everything that is XGBoost's: matrices, training, and the parts of it that are not public, guarded by version."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+from xgboost.callback import TrainingCallback
+from xgboost.objective import TreeObjective
+
+from bridges_tabular.boosting.booster import Metric, Output, Params, Run
+from bridges_tabular.boosting.features import Features, Values
+from bridges_tabular.boosting.objective import BridgeGradients
+from bridges_tabular.regressors.prepared import Prepared
+
+Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
+
+# characters that XGBoost refuses in the names of features
+_SAFE_NAMES = str.maketrans({"[": "(", "]": ")", "<": "‹"})
+_LOCATION_NAME = "location"
+_VALIDATION = "validation_0"
+_OWN_METRIC = {"disable_default_eval_metric": True}
+# 32-bit "no parent", as XGBoost writes it for the root of a tree with scalar leaves
+_NO_PARENT = 2**31 - 1
+
+
+class XGBoost:
+    """The library behind :class:`~bridges_tabular.boosting.booster.Booster`.
+
+    Parameters
+    ----------
+    features : Features
+    prepared : Prepared
+    tree_method : str
+        Those that read histograms get training rows in their quantised form, which is far smaller.
+    max_bin : int or None
+        Number of quantiles; None for XGBoost's own.
+    n_jobs : int or None
+        Number of threads, None for all.
+    device : str
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        prepared: Prepared,
+        *,
+        tree_method: str = "hist",
+        max_bin: int | None = None,
+        n_jobs: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.features = features
+        self._prepared = prepared
+        self._histograms = tree_method in ("hist", "auto")
+        self._limit = {} if max_bin is None or not self._histograms else {"max_bin": max_bin}
+        self._n_jobs = n_jobs
+        self._device = device
+
+    def matrix(
+        self,
+        values: Values,
+        output: Output,
+        label: NDArray[Any],
+        weight: Floats | None,
+        *,
+        rows: NDArray[np.bool_] | None = None,
+        ref: xgb.DMatrix | None = None,
+    ) -> xgb.DMatrix:
+        """Training rows in the form that the tree method reads; see ``Booster``."""
+        matrix = self._unlabelled(values, output, weight, rows, ref)
+        # the one thing that fits set anew
+        matrix.set_info(label=label if rows is None else label[rows])
+        return matrix
+
+    def train(
+        self,
+        output: Output,
+        params: Params,
+        training: xgb.DMatrix,
+        validation: xgb.DMatrix | None,
+        rounds: int,
+        *,
+        gradients: BridgeGradients | None = None,
+        metric: Metric | None = None,
+        scores: Sequence[str] = (),
+        early_stopping_rounds: int | None = None,
+        report: Callable[[int, Mapping[str, float]], None] | None = None,
+        callbacks: Sequence[TrainingCallback] = (),
+    ) -> Run:
+        """Boost; see ``Booster``."""
+        located = training.num_col() > len(self.features.is_category)
+        log: dict[str, dict[str, list[float]]] = {}
+        booster = xgb.train(
+            _output_params(output, scores) | params,
+            training,
+            rounds,
+            evals=[] if validation is None else [(validation, _VALIDATION)],
+            obj=None if gradients is None else _Objective(gradients),
+            custom_metric=None if metric is None else _listed(metric),
+            early_stopping_rounds=None if validation is None else early_stopping_rounds,
+            evals_result=log,
+            verbose_eval=False,
+            callbacks=[*([] if report is None else [_Reporter(report)]), *callbacks],
+        )
+        # set by early stopping, ours or that of a user's callback
+        best_iteration = int(getattr(booster, "best_iteration", booster.num_boosted_rounds() - 1))
+        best_score = getattr(booster, "best_score", None)
+        if best_iteration + 1 < booster.num_boosted_rounds():
+            booster = booster[: best_iteration + 1]
+        return Run(
+            XGBTrees(self, booster, output, located),
+            best_iteration,
+            None if best_score is None else float(best_score),
+            log.get(_VALIDATION, {}),
+        )
+
+    def load(self, content: bytes, output: Output, located: bool) -> XGBTrees:
+        """Read the booster of a saved model."""
+        booster = xgb.Booster({"nthread": self._n_jobs or 0, "device": self._device})
+        booster.load_model(bytearray(content))
+        return XGBTrees(self, booster, output, located)
+
+    def share_threads(self, models: int) -> tuple[int, Params]:
+        """How many models to train at a time, and their threads: small ones gain little from a second."""
+        threads = self._n_jobs if self._n_jobs and self._n_jobs > 0 else os.cpu_count() or 1
+        workers = min(models, threads) if self._device.startswith("cpu") else 1
+        return workers, {"nthread": max(1, threads // workers)}
+
+    def plain(self, values: Values, native: bool) -> xgb.DMatrix:
+        """DMatrix of features (n, p), or (n, p + 1) with a location, to predict with."""
+        located = values.shape[1] > len(self.features.is_category)
+        description = self.description(native, located)
+        settings = "plain", native, self._n_jobs
+        return self._prepared.get(
+            lambda: xgb.DMatrix(values, **description), [self.features.columns, values], *settings
+        )
+
+    def description(self, native: bool, located: bool) -> dict[str, Any]:
+        """Names and kinds of the columns.
+
+        Parameters
+        ----------
+        native : bool
+            True lets XGBoost split the set of categories; False hands their codes over as ordered numbers, which
+            keeps a feature in one column and was as accurate as one column a category.
+        located : bool
+            Whether the last column is the location that bins are centred on.
+        """
+        types = ["c" if native and category else "q" for category in self.features.is_category]
+        names = None
+        if self.features.names is not None:
+            names = []
+            for name in [*self.features.names, *([_LOCATION_NAME] if located else [])]:
+                safe = name.translate(_SAFE_NAMES)
+                # a column of the user's may have that name already
+                while safe in names:
+                    safe += "_"
+                names.append(safe)
+        return {
+            "feature_names": names,
+            "feature_types": [*types, *(["q"] if located else [])],
+            "enable_categorical": native,
+            "nthread": self._n_jobs,
+        }
+
+    def _unlabelled(
+        self,
+        values: Values,
+        output: Output,
+        weight: Floats | None,
+        rows: NDArray[np.bool_] | None,
+        ref: xgb.DMatrix | None,
+    ) -> xgb.DMatrix:
+        used = slice(None) if rows is None else rows
+        located = values.shape[1] > len(self.features.is_category)
+        description = self.description(not output.vector, located) | {
+            # XGBoost asks the matrices for them in every round, which takes longer than small trees
+            "feature_names": None,
+            "weight": None if weight is None else weight[used],
+        }
+        if "c" not in description["feature_types"]:
+            description["feature_types"] = None
+        if not self._histograms:
+            # not shared: "approx" keeps in it what it sketches by the gradients of the first fit
+            return xgb.DMatrix(values[used], **description)
+        settings = output.vector, self._n_jobs, *self._limit.items(), None if rows is None else rows.tobytes()
+        return self._prepared.get(
+            lambda: xgb.QuantileDMatrix(values[used], ref=ref, **description, **self._limit),
+            [self.features.columns, values, weight, ref],
+            *("quantiles", *settings),
+        )
+
+
+def check_params(params: Params, further: Params, vector: bool) -> None:
+    """Refuse parameters that XGBoost does not know or cannot use, by a round of boosting on two rows.
+
+    Parameters
+    ----------
+    params : dict
+        All parameters of the trees.
+    further : dict
+        Those among them that a user gave under XGBoost's own names.
+    vector : bool
+        Whether there are trees with vector leaves, for which XGBoost has less than for others.
+
+    Raises
+    ------
+    ValueError
+        In one line.
+    """
+    # nothing to try: constructor and defaults have been checked
+    if not further and params["device"] == "cpu":
+        return
+    rows = xgb.DMatrix(np.array([[0.0], [1.0]]), label=[0.0, 1.0], nthread=1)
+    config: dict[str, Any] = {}
+    for output in (Output.squared_error(), *([Output(2, vector=True)] if vector else [])):
+        flat = np.ones((2, output.n_margins), dtype=np.float32)
+        quiet = {"verbosity": 0, "nthread": 1, "disable_default_eval_metric": True}
+        try:
+            booster = xgb.train(
+                _output_params(output, []) | params | quiet, rows, 1, obj=lambda *_, flat=flat: (flat, flat)
+            )
+        except (xgb.core.XGBoostError, TypeError, ValueError) as error:
+            where = f"xgb_params {further}" if further else f"device={params['device']!r}"
+            raise ValueError(f"{where}: XGBoost cannot train with that: {_in_one_line(error)}") from None
+        config = json.loads(booster.save_config())
+    known = set(_keys(config))
+    for name in further:
+        if name not in known:
+            raise ValueError(f"xgb_params: XGBoost has no parameter {name!r}{_nearest(name, known)}")
+    used = config["learner"]["generic_param"]["device"]
+    if not params["device"].startswith("cpu") and used.startswith("cpu"):
+        raise ValueError(f"device={params['device']!r}: XGBoost finds no such device here; use 'cpu'")
+
+
+class XGBTrees:
+    """A trained booster with the names and kinds of its features.
+
+    Parameters
+    ----------
+    library : XGBoost
+    booster : Booster
+    output : Output
+    located : bool
+        Whether the last feature is the location.
+    """
+
+    def __init__(self, library: XGBoost, booster: xgb.Booster, output: Output, located: bool) -> None:
+        description = library.description(not output.vector, located)
+        booster.feature_names, booster.feature_types = description["feature_names"], description["feature_types"]
+        self.booster = booster
+        self._library = library
+        self._output = output
+        self._n_features = len(description["feature_types"])
+
+    def margins(self, values: Values) -> Single:
+        """Outputs of shape (n,) or (n, r)."""
+        matrix = self._library.plain(values, not self._output.vector)
+        margins: Single = self.booster.predict(matrix, output_margin=True)
+        return margins
+
+    def contributions(self, values: Values) -> Floats:
+        """SHAP values of the outputs, (n, p + 1) or (n, r, p + 1)."""
+        booster = _with_scalar_leaves(self.booster) if self._output.vector else self.booster
+        matrix = self._library.plain(values, not self._output.vector)
+        shares: Floats = booster.predict(matrix, pred_contribs=True).astype(np.float64)
+        return shares
+
+    def importances(self) -> Single:
+        """Share of each column in the mean gain of splits, of shape (p,); as XGBRegressor's."""
+        gain = self.booster.get_score(importance_type="gain")
+        names = self.booster.feature_names or [f"f{j}" for j in range(self._n_features)]
+        importances = np.array([gain.get(name, 0.0) for name in names], dtype=np.float32)
+        total = importances.sum()
+        return importances if total == 0 else importances / total
+
+    def save(self) -> bytes:
+        """The booster as UBJSON."""
+        return bytes(self.booster.save_raw("ubj"))
+
+
+class _Objective(TreeObjective):
+    """Our gradients, as XGBoost asks for them."""
+
+    def __init__(self, gradients: BridgeGradients) -> None:
+        self._gradients = gradients
+
+    def __call__(self, iteration: int, y_pred: Single, dtrain: Any) -> tuple[Single, Single]:
+        return self._gradients.at(iteration, y_pred)
+
+    def split_grad(self, iteration: int, grad: Single, hess: Single) -> tuple[Single, Single] | None:
+        return self._gradients.for_splits(grad, hess)
+
+
+class _Reporter(TrainingCallback):
+    """Tells of every round; never stops by itself."""
+
+    def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
+        self._report = report
+
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
+        scores = evals_log.get(_VALIDATION, {})
+        self._report(epoch + 1, {name: float(values[-1]) for name, values in scores.items()})
+        return False
+
+
+def _in_one_line(error: Exception) -> str:
+    """What XGBoost says, without the place in its source and the stack."""
+    text = str(error).partition("Stack trace:")[0]
+    return " ".join(re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", text).split())
+
+
+def _keys(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        for name, value in config.items():
+            yield name
+            yield from _keys(value)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(metric: Metric) -> Callable[[Any, Any], list[tuple[str, float]]]:
+    return lambda predictions, _: list(metric(predictions).items())
+
+
+def _output_params(output: Output, scores: Sequence[str]) -> Params:
+    """Parameters of ``xgboost.train`` that follow from what trees put out."""
+    if output.offsets is not None:
+        offsets = output.offsets.tolist()
+        return {"objective": "multi:softprob", "num_class": output.n_margins, "base_score": offsets} | _OWN_METRIC
+    if not output.vector:
+        own = [name for name in scores if name in ("rmse", "mae")]
+        return {"objective": "reg:squarederror", "eval_metric": own or ["rmse"]}
+    return {
+        # names the output alone: the gradients are ours
+        "objective": "reg:squarederror",
+        "num_target": output.n_margins,
+        "base_score": 0.0,
+        # a single margin needs no vector
+        "multi_strategy": "multi_output_tree" if output.n_margins > 1 else "one_output_per_tree",
+        # hessians of k classes are tiny: XGBoost's default of 1 would silence whole trees
+        "min_child_weight": 0,
+    } | _OWN_METRIC
+
+
+def _with_scalar_leaves(booster: xgb.Booster) -> xgb.Booster:
+    """Return the same trees, copied for each value of a leaf: XGBoost has no SHAP values for vector leaves yet."""
+    model = json.loads(booster.save_raw("json"))
+    try:
+        params = model["learner"]["learner_model_param"]
+        trees = model["learner"]["gradient_booster"]["model"]
+        if "leaf_weights" not in trees["trees"][0]:
+            return booster
+        r = int(params["num_target"])
+        copies = [copy for tree in trees["trees"] for copy in _scalar_copies(tree, r)]
+    except (KeyError, IndexError) as error:
+        raise RuntimeError(
+            f"contributions are not known to XGBoost {xgb.__version__}: its trees lack {error}"
+        ) from None
+    for number, copy in enumerate(copies):
+        copy["id"] = number
+    trees["trees"] = copies
+    trees["tree_info"] = list(range(r)) * (len(copies) // r)
+    trees["iteration_indptr"] = list(range(0, len(copies) + 1, r))
+    trees["gbtree_model_param"]["num_trees"] = str(len(copies))
+    scalar = xgb.Booster()
+    scalar.load_model(bytearray(json.dumps(model).encode()))
+    return scalar
+
+
+def _scalar_copies(tree: dict[str, Any], r: int) -> list[dict[str, Any]]:
+    is_leaf = np.array(tree["left_children"]) == -1
+    right = np.array(tree["right_children"])
+    # a leaf's right child is the number of its row of values
+    values = np.array(tree["leaf_weights"], dtype=np.float64).reshape(-1, r)[right[is_leaf]]
+    shared = {name: entry for name, entry in tree.items() if name != "leaf_weights"}
+    shared["right_children"] = np.where(is_leaf, -1, right).tolist()
+    shared["parents"] = [_NO_PARENT, *tree["parents"][1:]]
+    shared["tree_param"] = tree["tree_param"] | {"size_leaf_vector": "1"}
+    conditions = np.array(tree["split_conditions"], dtype=np.float64)
+    copies = []
+    for column in values.T:
+        conditions[is_leaf] = column
+        weights = np.where(is_leaf, conditions, 0.0)
+        copies.append(shared | {"split_conditions": conditions.tolist(), "base_weights": weights.tolist()})
+    return copies

@@ -1,0 +1,246 @@
+"""The same bins, decoder and distribution over any scikit-learn classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from bridges_tabular.core.bins import PLACEMENTS
+from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
+from bridges_tabular.regressors.forecast import Code, Forecast
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.progress import Report
+from bridges_tabular.regressors.rows import Rows
+from bridges_tabular.regressors.tables import TableEncoder
+
+if TYPE_CHECKING:
+    from bridges_tabular.regressors.engine import State
+
+Placement = Literal["blend", "quantile", "uniform", "kmeans"]
+
+
+class ClassifierBridgeRegressor(BridgeRegressor):
+    """Regression with any classifier: it learns the bin of the target, the decoder turns its classes into a number.
+
+    Parameters
+    ----------
+    estimator : classifier with ``fit`` and ``predict_proba``, or its import path
+        Gets the features as they are given, in a DataFrame; bins that no training row falls into are classes that it
+        never sees. An experiment file names it by its path: ``sklearn.ensemble.RandomForestClassifier``.
+    estimator_params : dict, optional
+        Parameters of the classifier to set.
+    n_bins : int, default=32
+        Number of bins k, and so of the classes.
+    placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
+        Where the bins lie, see :class:`~bridges_tabular.core.bins.Bins`.
+    calibration : {"pooled", "deconvolve", "shrink", "none"}, default="pooled"
+        How held-out rows turn class probabilities into the predictive distribution, see
+        :class:`~bridges_tabular.core.calibration.DistributionCalibrator`.
+    calibration_fraction : float or None, default=0.2
+        Share of the rows held out for that where ``fit`` is given no ``eval_set``. None holds none out: the
+        distribution is the histogram of the class probabilities.
+    random_state : int, RandomState instance or None, default=0
+        Draws the rows held out; the classifier has its own.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier, whose classes are the numbers of the bins.
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features_in_,)
+
+    Notes
+    -----
+    ``save`` needs skops (``pip install "bridges-tabular[skops]"``), which writes scikit-learn's estimators without
+    pickle. ``load`` trusts scikit-learn's own types; those of other libraries have to be named in ``trusted``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> model = ClassifierBridgeRegressor(RandomForestClassifier(random_state=0), n_bins=16).fit(X, y)
+    >>> model.predict_interval(X[:3], coverage=0.8).shape
+    (3, 2)
+    """
+
+    scheme = "hard"
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        "estimator": [HasMethods(["fit", "predict_proba"]), str],
+        "estimator_params": [dict, None],
+        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "placement": [StrOptions(set(PLACEMENTS))],
+        **CALIBRATION_CONSTRAINTS,
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        estimator_params: dict[str, Any] | None = None,
+        n_bins: int = 32,
+        placement: Placement = "blend",
+        calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
+        calibration_fraction: float | None = 0.2,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.estimator_params = estimator_params
+        self.n_bins = n_bins
+        self.placement = placement
+        self.calibration = calibration
+        self.calibration_fraction = calibration_fraction
+        self.random_state = random_state
+
+    def check_params(self) -> None:
+        """Refuse a hyper-parameter that no fit could use; needs no data.
+
+        Raises
+        ------
+        ValueError
+            In one line that names the parameter, its value and what would be valid.
+        """
+        super().check_params()
+        self._classifier()
+
+    @property
+    def estimator_(self) -> Any:
+        """The fitted classifier."""
+        check_is_fitted(self)
+        assert isinstance(self._trained, TrainedClassifier)
+        return self._trained.estimator
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        own = getattr(self.estimator, "__sklearn_tags__", None)
+        tags.input_tags.allow_nan = own is not None and own().input_tags.allow_nan
+        return tags
+
+    def _held_out_share(self) -> float | None:
+        return self.calibration_fraction
+
+    def _conformal_share(self) -> float | None:
+        return None
+
+    def _saved_params(self) -> dict[str, Any]:
+        estimator = type(self.estimator)
+        path = self.estimator if isinstance(self.estimator, str) else f"{estimator.__module__}.{estimator.__qualname__}"
+        return super()._saved_params() | {"estimator": path, "estimator_params": None}
+
+    def _engine(self, columns: TableEncoder, prepared: Prepared) -> ClassifierEngine:
+        return ClassifierEngine(self._classifier, self.n_bins, self.placement)
+
+    def _classifier(self) -> Any:
+        """An unfitted copy of the classifier."""
+        estimator = _imported(self.estimator) if isinstance(self.estimator, str) else clone(self.estimator)
+        try:
+            return estimator.set_params(**(self.estimator_params or {}))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"estimator_params: {error}") from None
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier of bins, and the codec that decodes them."""
+
+    estimator: Any
+    codec: TargetCodec
+
+    @property
+    def codes(self) -> list[Code | None]:
+        """The code that the classes were learned as."""
+        return [Code(self.codec.encoder)]
+
+    @property
+    def codecs(self) -> list[TargetCodec]:
+        """Bins, encoder and decoder."""
+        return [self.codec]
+
+    def forecast(self, X: pd.DataFrame) -> list[Forecast]:
+        """Masses of the classes, and what they decode to."""
+        pi = np.zeros((len(X), self.codec.bins.n_bins))
+        pi[:, self.estimator.classes_] = self.estimator.predict_proba(X)
+        point = self.codec.decode(torch.from_numpy(pi.astype(np.float32))).double().numpy()
+        return [Forecast(point, pi)]
+
+    def state(self) -> State:
+        """The codec's tensors, and the classifier as skops writes it."""
+        skops = _skops()
+        content = np.frombuffer(skops.dumps(self.estimator), dtype=np.uint8)
+        arrays = {f"codec.{name}": tensor.numpy() for name, tensor in self.codec.state_dict().items()}
+        return {}, arrays | {"estimator": content}
+
+
+@dataclass(frozen=True)
+class ClassifierEngine:
+    """Fits a classifier to the bins of the target."""
+
+    make_classifier: Any
+    n_bins: int
+    placement: Placement
+
+    def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> TrainedClassifier:
+        """Fit; a classifier tells nothing of its steps and stops by itself."""
+        codec = self._codec().fit(rows.y[:, 0], rows.weight).requires_grad_(False)
+        weights = {} if rows.weight is None else {"sample_weight": rows.weight}
+        estimator = self.make_classifier().fit(rows.X, codec.bins.assign(rows.y[:, 0]), **weights)
+        report(1, 1, {})
+        return TrainedClassifier(estimator, codec)
+
+    def restore(
+        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
+    ) -> TrainedClassifier:
+        """Rebuild; types that are not scikit-learn's have to be trusted by name.
+
+        Raises
+        ------
+        ValueError
+            If the file holds other types.
+        """
+        skops, content = _skops(), arrays["estimator"].tobytes()
+        held = skops.get_untrusted_types(data=content)
+        foreign = [name for name in held if not name.startswith("sklearn.") and name not in trusted]
+        if foreign:
+            raise ValueError(f"the saved classifier holds {', '.join(foreign)}: name them in trusted to load them")
+        codec = self._codec()
+        tensors = {name.removeprefix("codec."): array for name, array in arrays.items() if name.startswith("codec.")}
+        codec.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+        return TrainedClassifier(skops.loads(content, trusted=held), codec.requires_grad_(False))
+
+    def _codec(self) -> TargetCodec:
+        return TargetCodec("hard", self.n_bins, self.placement)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name) if module else None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"estimator: cannot import {path!r}: {error}") from None
+    if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "predict_proba")):
+        raise ValueError(f"estimator: {path!r} is not the import path of a classifier with fit and predict_proba")
+    try:
+        return found()
+    except TypeError as error:
+        raise ValueError(f"estimator: {path} cannot be made without arguments: {error}") from None
+
+
+def _skops() -> Any:
+    try:
+        return import_module("skops.io")
+    except ImportError as error:
+        raise ImportError('saving a classifier needs skops: pip install "bridges-tabular[skops]"') from error

@@ -1,0 +1,171 @@
+"""The card of a saved model: what it predicts, from what, how well, and how to load it; for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bridges_tabular.regressors.tables import TableEncoder, as_floats
+
+if TYPE_CHECKING:
+    from bridges_tabular.regressors.rows import Rows
+
+CARD_FILE = "MODEL_CARD.md"
+# names that nobody reads to the end
+_MOST_CATEGORIES, _LONGEST = 8, 200
+
+
+def describe_rows(rows: Rows, columns: TableEncoder, names: list[str]) -> dict[str, Any]:
+    """What the training rows were, as plain values.
+
+    Parameters
+    ----------
+    rows : Rows
+        In the user's units.
+    columns : TableEncoder
+    names : list of str
+        Of the targets.
+
+    Returns
+    -------
+    dict with ``rows``; ``columns``, each with its ``kind``, ``missing`` (share) and, where it has values, ``low`` and
+    ``high``; ``targets``, each with ``low``, ``high``, ``mean`` and ``deviation``
+    """
+    described = {}
+    for position, name in enumerate(columns.feature_names_in_):
+        column = rows.X.iloc[:, position]
+        known = column.dropna()
+        about: dict[str, Any] = {"missing": float(column.isna().mean())}
+        if name in columns.dates:
+            about["kind"] = "dates"
+            if len(known):
+                about |= {"low": str(known.min()), "high": str(known.max())}
+        elif name in columns.categories:
+            about["kind"] = "categories"
+        else:
+            about["kind"] = "numbers"
+            numbers = as_floats(known)
+            if numbers is not None and numbers.size:
+                about |= {"low": float(numbers.min()), "high": float(numbers.max())}
+        described[name] = about
+    targets = {
+        name: {"low": y.min(), "high": y.max(), "mean": y.mean(), "deviation": y.std()}
+        for name, y in zip(names, rows.y.T, strict=True)
+    }
+    plain = {name: {key: float(value) for key, value in about.items()} for name, about in targets.items()}
+    return {"rows": len(rows), "columns": described, "targets": plain}
+
+
+def write_card(folder: Path, model: Any, header: Mapping[str, Any], scores: list[Mapping[str, float]]) -> None:
+    """Write the card of a fitted regressor.
+
+    Parameters
+    ----------
+    folder : path
+    model : BridgeRegressor
+    header : mapping
+        Of the manifest: class and versions.
+    scores : list of mapping
+        Of each target on the validation rows, in its units.
+    """
+    facts = model.facts_
+    lines = [
+        f"# {header['class']}, scheme {model.scheme}",
+        "",
+        "Predicts a number and its distribution from a row of a table.",
+        "",
+        "## Load it",
+        "",
+        "```python",
+        "import bridges_tabular",
+        "",
+        "model = bridges_tabular.load(FOLDER)",
+        "model.predict(X), model.predict_interval(X, coverage=0.9)",
+        "```",
+        "",
+        "## Target",
+        "",
+        *_table(["target", "low", "high", "mean", "deviation"], facts["targets"]),
+        "",
+        f"## Columns, as in {facts['rows']:,} training rows",
+        "",
+        *_columns(model._columns, facts["columns"]),
+        "",
+        "## Scores on validation rows",
+        "",
+        "They have stopped the training and calibrated the distribution, and come out too good for that.",
+        "",
+        *_scores(list(facts["targets"]), scores),
+        "",
+        "## Bins and calibration",
+        "",
+        *_bins(model),
+        "",
+        "## Parameters",
+        "",
+        *(f"- {_text(name)}: {_text(value)}" for name, value in model._saved_params().items() if value is not None),
+        "",
+        "## Versions",
+        "",
+        *(f"- {name} {version}" for name, version in header["versions"].items()),
+    ]
+    (folder / CARD_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _columns(encoder: TableEncoder, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = ["| column | kind | values | missing |", "|---|---|---|---|"]
+    for name, about in columns.items():
+        values = f"{_number(about['low'])} to {_number(about['high'])}" if "low" in about else ""
+        if name in encoder.categories:
+            known = encoder.categories[name]
+            values = ", ".join(map(_text, known[:_MOST_CATEGORIES]))
+            if len(known) > _MOST_CATEGORIES:
+                values += f" and {len(known) - _MOST_CATEGORIES} more"
+        lines.append(f"| {_text(name)} | {about['kind']} | {values} | {about['missing']:.1%} |")
+    return lines
+
+
+def _scores(targets: list[str], scores: list[Mapping[str, float]]) -> list[str]:
+    if not any(scores):
+        return ["None: no rows were held out."]
+    heads = ["target", *next(filter(None, scores))]
+    return _table(heads, dict(zip(targets, scores, strict=True)))
+
+
+def _bins(model: Any) -> list[str]:
+    lines = [f"- calibration: {model.calibration}"]
+    for codec, scale in zip(model.codecs_, model.codec_scales_, strict=True):
+        low, high = scale.restore(np.asarray(codec.bins.support))
+        lines.append(f"- {codec.bins.n_bins} bins from {_number(low)} to {_number(high)}")
+    return lines
+
+
+def _table(heads: list[str], rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for name, values in rows.items():
+        lines.append(f"| {_text(name)} | {' | '.join(_number(values[head]) for head in heads[1:])} |")
+    return lines
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else _text(value)
+
+
+def _text(value: Any) -> str:
+    """One line of a table, whatever a column or a category is called."""
+    text = str(value)
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
+    return text.replace("|", "\\|")[:_LONGEST]
+
+
+def target_names(y: Any, n: int) -> list[str]:
+    """Names of the targets: those of a series or a frame, else numbers."""
+    if isinstance(y, pd.DataFrame):
+        return [str(name) for name in y.columns]
+    name = getattr(y, "name", None)
+    return [str(name) if name is not None else "y"] if n == 1 else [f"y{index}" for index in range(n)]

@@ -1,0 +1,76 @@
+"""What an engine behind the door has to offer: all that a new one writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.regressors.forecast import Code, Forecast
+from bridges_tabular.regressors.progress import Report
+from bridges_tabular.regressors.rows import Rows
+
+State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+
+
+class Trained(Protocol):
+    """What an engine's ``train`` returns: a model of t targets in standard units."""
+
+    @property
+    def codes(self) -> Sequence[Code | None]:
+        """The code that pi of each target was trained on; None for a target without pi."""
+        ...
+
+    @property
+    def codecs(self) -> Sequence[TargetCodec]:
+        """Bins, encoder and decoder of each target; empty for schemes without a code."""
+        ...
+
+    def forecast(self, X: pd.DataFrame) -> Sequence[Forecast]:
+        """What it says of the rows of a table, one forecast for each target."""
+        ...
+
+    def state(self) -> State:
+        """What can be saved: plain values that JSON can hold, and arrays by name."""
+        ...
+
+
+class Engine(Protocol):
+    """What trains: all that a new engine writes."""
+
+    def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> Trained:
+        """Train on rows whose targets are in standard units.
+
+        Parameters
+        ----------
+        rows : Rows
+        watched : Rows or None
+            Validation rows, for early stopping and the scores that ``report`` gets.
+        seed : int
+            Fixes everything that is drawn.
+        report : Report
+            To be called after each epoch or round.
+        """
+        ...
+
+    def restore(
+        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
+    ) -> Trained:
+        """Rebuild a trained model from what its ``state`` returned.
+
+        Nothing that the state names may be imported, but for what is imported already or named in ``trusted``.
+        """
+        ...
+
+
+class Parts(NamedTuple):
+    """What a fit uses its rows for, targets in standard units."""
+
+    train: Rows
+    validation: Rows | None
+    conformal: Rows | None
+    everything: Rows | None
+    """Training and validation rows together, where the latter had to be held out."""

@@ -1,0 +1,238 @@
+"""Folders that are written whole or not at all, replaced safely at every instant, and checked before they are read.
+
+A folder's manifest lists every file with its size and SHA-256. It is written last: a folder with a manifest is
+complete, and only what a manifest lists is ever deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bridges_tabular.regressors.processes import started
+
+MANIFEST_FILE = "manifest.json"
+# no manifest of ours comes near it, and nothing larger is parsed
+_LARGEST_MANIFEST = 1 << 20
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def new_folder(directory: str | Path, header: Mapping[str, Any]) -> Iterator[Path]:
+    """Collect files in a temporary folder that becomes ``directory`` at the end of the block.
+
+    If the block raises, nothing is left behind and what ``directory`` held stays as it was. A kill at any instant
+    leaves the old files or the new ones for :func:`find`, which also cleans up.
+
+    Parameters
+    ----------
+    directory : path
+    header : mapping
+        What the manifest says beside the files; plain values.
+
+    Yields
+    ------
+    path of an empty folder, beside ``directory``
+
+    Raises
+    ------
+    FileExistsError
+        If ``directory`` is a file, or a folder that holds anything but what its manifest lists.
+    """
+    target = find(directory)
+    check_replaceable(target)
+    # the number of the process tells whoever comes next whether it may clean up
+    suffix = f"{os.getpid()}-{uuid.uuid4().hex}"
+    written, replaced = (target.with_name(f".{target.name}.{kind}-{suffix}") for kind in ("new", "old"))
+    written.mkdir(parents=True)
+    try:
+        yield written
+        write_manifest(written, header)
+        if target.exists():
+            target.rename(replaced)
+        written.rename(target)
+    finally:
+        if replaced.exists():
+            if target.exists():
+                _remove_listed(replaced)
+            else:
+                replaced.rename(target)
+        shutil.rmtree(written, ignore_errors=True)
+
+
+def check_replaceable(directory: str | Path) -> None:
+    """Refuse a folder that holds anything but what its manifest lists.
+
+    Raises
+    ------
+    FileExistsError
+        In one line that names the file.
+    """
+    folder = Path(directory)
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise FileExistsError(f"{directory} is a file, expected a folder to save in")
+    held = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not _is_folder(path))
+    if not held and not any(folder.iterdir()):
+        return
+    if MANIFEST_FILE not in held:
+        name = held[0] if held else next(folder.iterdir()).name
+        raise FileExistsError(f"{directory} holds {name}, which is nothing that was saved there; choose another folder")
+    try:
+        listed = read_manifest(folder)["files"]
+    except ValueError as error:
+        raise FileExistsError(f"{error}; choose another folder") from None
+    for name in held:
+        if name not in listed and name != MANIFEST_FILE:
+            raise FileExistsError(
+                f"{directory} holds {name}, which is no part of what was saved there; choose another folder"
+            )
+
+
+def write_manifest(folder: Path, header: Mapping[str, Any]) -> None:
+    """List the files of a folder, as its last one; ``header`` goes first."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_FILE)
+    files = {path.relative_to(folder).as_posix(): _describe(path) for path in paths}
+    content = {**header, "files": files}
+    text = json.dumps({**content, "digest": _digest(content)}, indent=1, allow_nan=False)
+    written = folder / f".{MANIFEST_FILE}"
+    written.write_text(text + "\n", encoding="utf-8")
+    written.replace(folder / MANIFEST_FILE)
+
+
+def find(directory: str | Path) -> Path:
+    """The folder itself, after what dead processes left beside it is put in order.
+
+    Where a process died between moving the old folder away and the new one in, the new one takes its place; while one
+    is about to do so, the old one is returned.
+    """
+    target = Path(os.path.realpath(directory))
+    if not target.parent.is_dir():
+        return target
+    left = {kind: sorted(target.parent.glob(f".{_escaped(target.name)}.{kind}-*")) for kind in ("new", "old")}
+    living = []
+    for kind in ("new", "old"):
+        for folder in left[kind]:
+            if _owner_lives(folder):
+                living.append(folder)
+            elif not target.exists() and (folder / MANIFEST_FILE).is_file():
+                folder.rename(target)
+            elif kind == "new":
+                shutil.rmtree(folder, ignore_errors=True)
+            elif target.exists():
+                _remove_listed(folder)
+    if target.exists():
+        return target
+    complete = [folder for folder in living if (folder / MANIFEST_FILE).is_file()]
+    return complete[-1] if complete else target
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a manifest, and check that nobody changed it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file() or path.is_symlink():
+        raise FileNotFoundError(f"{path} does not exist: {folder} is not a saved model")
+    if path.stat().st_size > _LARGEST_MANIFEST:
+        raise ValueError(f"{path} is damaged: it is larger than any manifest")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        digest = content.pop("digest")
+        whole = digest == _digest(content) and all(map(_is_inside, content["files"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{path} is damaged: its content does not match its digest")
+    return dict(content)
+
+
+def read_file(folder: Path, name: str, manifest: Mapping[str, Any], largest: int) -> bytes:
+    """Read a file that a manifest lists, checked before anything is made of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it does not exist.
+    ValueError
+        If it is not listed, not a plain file, larger than ``largest`` bytes, or its size or SHA-256 is another.
+    """
+    path, listed = folder / name, manifest["files"].get(name)
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist: the saved model is incomplete") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is damaged: it is a link or a folder, not a file")
+    if not isinstance(listed, dict) or found.st_size != listed.get("size"):
+        raise ValueError(f"{path} is damaged: it has {found.st_size} bytes, which is not what its manifest says")
+    if found.st_size > largest:
+        raise ValueError(f"{path} is damaged: {found.st_size} bytes are more than any model holds there")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != listed.get("sha256"):
+        raise ValueError(f"{path} is damaged: its content does not match the SHA-256 in its manifest")
+    return content
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_listed(folder: Path) -> None:
+    """Delete the files that a manifest lists, the manifest last, and folders that are empty then."""
+    try:
+        listed = read_manifest(folder)["files"]
+    except FileNotFoundError:
+        # it was empty, or a kill left nothing but empty folders
+        listed = []
+    except ValueError:
+        return
+    for name in (*listed, MANIFEST_FILE):
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if _is_folder(path) and not any(path.iterdir()):
+            path.rmdir()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _owner_lives(folder: Path) -> bool:
+    pid = folder.name.rpartition(".")[2].split("-")[1]
+    return pid.isdecimal() and started(int(pid)) is not None
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name leads to a file in the folder, and nowhere else."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,0 +1,199 @@
+"""The rows of a fit: read and checked, held out, taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_array, column_or_1d
+
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.scale import TargetScale
+from bridges_tabular.regressors.tables import as_floats, check_table, first_other
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table with their targets and weights.
+
+    Attributes
+    ----------
+    X : DataFrame of n rows
+    y : array of shape (n, t)
+        Of t targets; in standard units wherever an engine sees them.
+    weight : array of shape (n,) or None
+        Positive, of mean 1. Rows of weight zero are left out as they are read.
+    """
+
+    X: pd.DataFrame
+    y: Floats
+    weight: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @classmethod
+    def read(
+        cls, estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, name: str, *, reset: bool, several: bool
+    ) -> Self:
+        """Check features, targets and weights by scikit-learn's conventions.
+
+        Parameters
+        ----------
+        estimator : BaseEstimator
+            As :func:`~bridges_tabular.regressors.tables.check_table` takes it, with ``reset``.
+        X, y, sample_weight
+            As ``fit`` takes them.
+        name : str
+            How to call y in an error.
+        several : bool
+            Whether y may have more than one column.
+
+        Raises
+        ------
+        ValueError
+            If anything in them cannot be used.
+        """
+        frame = check_table(estimator, X, reset=reset)
+        target = _check_targets(y, name) if several else check_target(y, name)[:, None]
+        check_consistent_length(frame, target)
+        weight = check_sample_weight(sample_weight, len(target), name.replace("y", "sample_weight", 1))
+        given = cls(frame, target, weight)
+        return given if weight is None or weight.all() else given.take(np.flatnonzero(weight))
+
+    def take(self, rows: NDArray[np.int64], prepared: Prepared | None = None) -> Self:
+        """Some of the rows, by number."""
+        prepared = prepared or Prepared()
+        X = prepared.get(lambda: self.X.iloc[rows], [self.X], "rows", rows.tobytes())
+        weight = None if self.weight is None else check_sample_weight(self.weight[rows], len(rows))
+        return type(self)(X, self.y[rows], weight)
+
+    def hold_out(
+        self, fraction: float, random: np.random.RandomState, prepared: Prepared | None = None
+    ) -> tuple[Self, Self]:
+        """Divide the rows at random into those that stay and those held out.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two.
+        """
+        n = len(self)
+        if n < 2:
+            raise ValueError(f"n_samples = {n}: at least 2 rows are needed to hold out validation rows")
+        held_out = min(max(round(n * fraction), 1), n - 1)
+        order = random.permutation(n)
+        parts = np.sort(order[held_out:]), np.sort(order[:held_out])
+        return self.take(parts[0], prepared), self.take(parts[1], prepared)
+
+    def standard(self, scale: TargetScale) -> Self:
+        """The same rows with targets in standard units."""
+        return type(self)(self.X, scale.standardise(self.y), self.weight)
+
+
+def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
+    """Return the target as finite floats.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        A column vector is taken too, with scikit-learn's DataConversionWarning.
+    name : str
+        How to call it in an error.
+
+    Returns
+    -------
+    array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If it is missing, not one-dimensional, not numeric, or holds NaN or infinite values.
+    """
+    if y is None:
+        raise ValueError(f"a regressor requires y to be passed, but the target {name} is None")
+    column = pd.Series(column_or_1d(y, warn=True))
+    target = as_floats(column)
+    if target is None:
+        raise ValueError(f"the target {name} is not numeric: it holds {first_other(column)!r}")
+    unusable = int(np.count_nonzero(~np.isfinite(target)))
+    if unusable:
+        raise ValueError(f"Input {name} contains NaN or infinity: {unusable} of {len(target)} values")
+    return target
+
+
+def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight") -> NDArray[np.float64] | None:
+    """Return weights of shape (n,) with a mean of 1 over those that are not zero; None where all are alike.
+
+    Engines compute in single precision: rounded to it, weights of any scale come out the same. ``name`` is how to call
+    them in an error.
+
+    Raises
+    ------
+    ValueError
+        If there are not ``n`` of them, any is negative or not finite, or all are zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.shape != (n,):
+        raise ValueError(f"{name} has shape {weights.shape}, expected ({n},)")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{name} holds negative, NaN or infinite values")
+    if not weights.any():
+        raise ValueError(f"{name} is zero everywhere")
+    if (weights == weights[0]).all():
+        return None
+    # the largest becomes 1 first: the sum of large weights would overflow
+    weights = weights / weights.max()
+    scaled: Floats = (weights / weights[weights > 0].mean()).astype(np.float32).astype(np.float64)
+    return scaled
+
+
+def check_eval_set(eval_set: Any) -> tuple[Any, Any, Any] | None:
+    """Read ``eval_set`` in any of its forms.
+
+    Parameters
+    ----------
+    eval_set : None, (X, y), (X, y, sample_weight) or a list holding one such tuple
+
+    Returns
+    -------
+    (X, y, sample_weight) as given, the weights None where absent; None where there is no ``eval_set``.
+
+    Raises
+    ------
+    ValueError
+        If it holds more than one validation set, or something else than two or three parts.
+    """
+    if eval_set is None:
+        return None
+    if isinstance(eval_set, list):
+        if len(eval_set) != 1:
+            raise ValueError(f"eval_set must hold one validation set, got a list of {len(eval_set)}")
+        eval_set = eval_set[0]
+    if not isinstance(eval_set, tuple | list) or len(eval_set) not in (2, 3):
+        raise ValueError("eval_set must be (X, y), (X, y, sample_weight) or a list holding one of them")
+    X, y, *weights = eval_set
+    return X, y, (weights[0] if weights else None)
+
+
+def _check_targets(y: Any, name: str) -> Floats:
+    """Targets of shape (n, t)."""
+    if y is None or np.asarray(y).ndim != 2:
+        return check_target(y, name)[:, None]
+    if isinstance(y, pd.DataFrame):
+        columns = {str(column): y[column] for column in y}
+    else:
+        table = check_array(y, dtype=None, ensure_all_finite=False)
+        columns = {str(index): column for index, column in enumerate(table.T)}
+    return np.stack([check_target(column, f"{name}[{key}]") for key, column in columns.items()], axis=1)

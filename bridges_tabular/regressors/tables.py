@@ -1,0 +1,318 @@
+"""Columns of a user's table: their names, their kinds, and the numbers and codes that engines read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Number
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api import types as pandas_types
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, validate_data
+
+from bridges_tabular.regressors import dates
+
+Category = str | bool | int | float
+
+_NUMERIC_OBJECTS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
+_CATEGORICAL_OBJECTS = frozenset({"string", "mixed", "mixed-integer"})
+# both engines compute in single precision, where a larger number turns into infinity
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class TableEncoder:
+    """Splits a table into an array of numbers and an array of category codes.
+
+    Integers, floats and booleans are numbers; text, ``category`` columns and mixed objects are categories; a column of
+    dates becomes several, see :mod:`bridges_tabular.regressors.dates`. A column without a single value counts as
+    numbers, all missing, unless its dtype says otherwise. Categories are those seen in ``fit``: an ordered pandas
+    categorical keeps its order, others are sorted (numbers before text).
+
+    Attributes
+    ----------
+    feature_names_in_ : list of str
+        Names of all columns, in the order of ``fit``; ``x0``, ``x1``, ... where the table had none.
+    n_features_in_ : int
+    named : bool
+        Whether the table of ``fit`` named its columns. Named columns are found by name, others by position.
+    dates : dict of str to bool
+        The columns of dates, and whether their hours differ.
+    columns : list of str
+        Names of what engines read, dates expanded, in the table's order.
+    sources : list of int
+        Position of the user's column that each of ``columns`` comes from.
+    categories : dict of str to list
+        The values of each of ``columns`` that holds categories; code j stands for the j-th value.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"carat": [0.2, None], "cut": ["Ideal", "Fair"]})
+    >>> numeric, codes = TableEncoder().fit(table).transform(table)
+    >>> codes.ravel().tolist()
+    [1, 0]
+    """
+
+    feature_names_in_: list[str]
+    named: bool
+    dates: dict[str, bool]
+    columns: list[str]
+    sources: list[int]
+    categories: dict[str, list[Category]]
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns seen in ``fit``."""
+        return len(self.feature_names_in_)
+
+    @property
+    def categorical_columns(self) -> list[str]:
+        """Names of the columns that hold categories."""
+        return list(self.categories)
+
+    @property
+    def numeric_columns(self) -> list[str]:
+        """Names of the columns that hold numbers."""
+        return [name for name in self.columns if name not in self.categories]
+
+    def fit(self, X: Any, *others: pd.DataFrame) -> Self:
+        """Learn the columns of a table: their names, their kinds, their categories.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+        *others : DataFrame
+            Further rows of the same table. A column that has no value in X is of the kind that it has in them; their
+            categories are not learned.
+
+        Raises
+        ------
+        ValueError
+            If a column's dtype is neither of numbers, of categories nor of dates, or two columns share a name.
+        TypeError
+            If a column holds objects that are neither numbers, text nor dates.
+        """
+        frame = as_frame(X)
+        self.named = _is_named(frame)
+        self.feature_names_in_ = (
+            [str(name) for name in frame.columns] if self.named else [f"x{j}" for j in range(frame.shape[1])]
+        )
+        _check_unique(self.feature_names_in_)
+        frames = [frame, *(self._select(other) for other in others)]
+        self.dates, self.columns, self.sources, self.categories = {}, [], [], {}
+        for position, name in enumerate(self.feature_names_in_):
+            parts = [part.iloc[:, position] for part in frames]
+            # a column's kind must not depend on which of its rows were held out
+            known = next((part for part in parts if part.notna().any()), parts[0])
+            if dates.holds_dates(known):
+                self.dates[name] = any(dates.has_hours(part) for part in parts if dates.holds_dates(part))
+            for column_name, column in self._read(parts[0], name):
+                self.columns.append(column_name)
+                self.sources.append(position)
+                if name in self.dates:
+                    if column_name not in dates.numbers_of(name):
+                        self.categories[column_name] = _learn_categories(column, column_name)
+                elif _is_categorical(known, name):
+                    self.categories[column_name] = _learn_categories(column, column_name)
+        _check_unique(self.columns)
+        return self
+
+    def transform(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Turn a table with the columns of ``fit`` into numbers.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+
+        Returns
+        -------
+        numeric : array of shape (n, numeric_columns)
+            NaN where missing.
+        codes : array of shape (n, categorical_columns)
+            Position in ``categories``, -1 where missing or unseen in ``fit``.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing, a numeric column holds text or infinite values, a text column numbers, or a column
+            of dates anything else.
+        """
+        frame = self._select(as_frame(X))
+        numeric = np.empty((len(frame), len(self.numeric_columns)))
+        codes = np.empty((len(frame), len(self.categories)), dtype=np.int64)
+        next_numeric = next_code = 0
+        for position, source in enumerate(self.feature_names_in_):
+            for name, column in self._read(frame.iloc[:, position], source):
+                if name in self.categories:
+                    codes[:, next_code] = _encode_categories(column, self.categories[name], name)
+                    next_code += 1
+                else:
+                    numeric[:, next_numeric] = _to_numbers(column, name)
+                    next_numeric += 1
+        return numeric, codes
+
+    def to_dict(self) -> dict[str, Any]:
+        """State as plain values that JSON can hold."""
+        return {
+            "names": self.feature_names_in_,
+            "named": self.named,
+            "dates": self.dates,
+            "columns": self.columns,
+            "sources": self.sources,
+            "categories": self.categories,
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """Rebuild an encoder from :meth:`to_dict`."""
+        encoder = cls()
+        encoder.feature_names_in_ = list(state["names"])
+        encoder.named = bool(state["named"])
+        encoder.dates = dict(state["dates"])
+        encoder.columns = list(state["columns"])
+        encoder.sources = list(state["sources"])
+        encoder.categories = {name: list(values) for name, values in state["categories"].items()}
+        return encoder
+
+    def _read(self, column: pd.Series[Any], name: str) -> Iterator[tuple[str, pd.Series[Any]]]:
+        """What engines read of a user's column."""
+        if name not in self.dates:
+            yield name, column
+            return
+        if not (dates.holds_dates(column) or column.isna().all()):
+            raise ValueError(f"column {name!r} held dates in fit and now holds {column.dtype}")
+        yield from dates.expand(column, name, self.dates[name])
+
+    def _select(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if self.named and _is_named(frame):
+            missing = [name for name in self.feature_names_in_ if name not in frame.columns]
+            if missing:
+                raise ValueError(f"the table lacks column(s) {', '.join(map(repr, missing))}")
+            return frame[self.feature_names_in_]
+        if frame.shape[1] != self.n_features_in_:
+            raise ValueError(f"X has {frame.shape[1]} features, but {self.n_features_in_} are expected")
+        return frame
+
+
+def as_frame(X: Any) -> pd.DataFrame:
+    """Return a DataFrame as it is, or wrap what scikit-learn accepts as a 2-D array into one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of :func:`sklearn.utils.check_array`: not 2-D, no rows, no columns, sparse, complex.
+    """
+    if not isinstance(X, pd.DataFrame):
+        return pd.DataFrame(check_array(X, dtype=None, ensure_all_finite=False)).infer_objects()
+    for axis, unit in enumerate(("sample", "feature")):
+        if X.shape[axis] == 0:
+            raise ValueError(f"Found 0 {unit}(s) (shape={X.shape}) while a minimum of 1 is required.")
+    return X
+
+
+def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
+    """Check a table's shape and column names by scikit-learn's conventions.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Receives ``n_features_in_`` and ``feature_names_in_`` if ``reset``, else is asked for them.
+    X : DataFrame or array of shape (n, p)
+    reset : bool
+        True in ``fit``, False in the methods that predict.
+
+    Returns
+    -------
+    DataFrame of shape (n, p); the user's own if it was one.
+    """
+    frame = as_frame(X)
+    validate_data(estimator, frame, reset=reset, skip_check_array=True)
+    return frame
+
+
+def _is_named(frame: pd.DataFrame) -> bool:
+    return all(isinstance(name, str) for name in frame.columns)
+
+
+def _check_unique(names: list[str]) -> None:
+    repeated = pd.Index(names)[pd.Index(names).duplicated()]
+    if len(repeated):
+        raise ValueError(f"column {repeated[0]!r} appears more than once")
+
+
+def _is_categorical(column: pd.Series[Any], name: str) -> bool:
+    dtype = column.dtype
+    if pandas_types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: column {name!r} holds {dtype}")
+    if isinstance(dtype, pd.CategoricalDtype):
+        return True
+    if pandas_types.is_numeric_dtype(dtype) or bool(column.isna().all()):
+        return False
+    content = pandas_types.infer_dtype(column, skipna=True)
+    if content in _NUMERIC_OBJECTS:
+        return False
+    if content not in _CATEGORICAL_OBJECTS:
+        raise ValueError(f"column {name!r} holds {content} values (dtype {dtype}), which are not supported")
+    return True
+
+
+def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
+    present = column.dropna()
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        used = present.cat.remove_unused_categories().cat
+        values = [_plain(value, name) for value in used.categories]
+        if used.ordered:
+            return values
+    else:
+        values = [_plain(value, name) for value in present.array]
+    return sorted(dict.fromkeys(values), key=lambda value: (isinstance(value, str), value))
+
+
+def _plain(value: Any, name: str) -> Category:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, str | bool | int | float):
+        raise TypeError(f"column {name!r} holds a {type(plain).__name__}: every argument must be a string or a number")
+    if isinstance(plain, float) and np.isinf(plain):
+        raise ValueError(f"column {name!r} holds infinite values")
+    return plain
+
+
+def _encode_categories(column: pd.Series[Any], categories: list[Category], name: str) -> NDArray[np.int64]:
+    holds_numbers = pandas_types.is_numeric_dtype(column.dtype) and not column.isna().all()
+    if holds_numbers and all(isinstance(value, str) for value in categories):
+        raise ValueError(f"column {name!r} held text in fit and now holds numbers ({column.dtype})")
+    index = pd.Index(categories, dtype=object)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        known = index.get_indexer(pd.Index(column.cat.categories, dtype=object))
+        # pandas writes a missing value as code -1, which here picks the appended -1
+        return np.append(known, -1)[column.cat.codes.to_numpy()].astype(np.int64)
+    return index.get_indexer(pd.Index(column.astype(object))).astype(np.int64)
+
+
+def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    numbers = as_floats(column)
+    if numbers is None:
+        raise ValueError(f"column {name!r} held numbers in fit and now holds {first_other(column)!r}")
+    too_large = int(np.count_nonzero(np.abs(numbers) > _LARGEST))
+    if too_large:
+        raise ValueError(f"column {name!r} holds {too_large} value(s) that are infinite or beyond float32")
+    return numbers
+
+
+def as_floats(column: pd.Series[Any]) -> NDArray[np.float64] | None:
+    """Numbers of a column as doubles, NaN where missing; None if it holds anything else."""
+    if not pandas_types.is_numeric_dtype(column.dtype):
+        column = column.astype(object)
+        content = pandas_types.infer_dtype(column, skipna=True)
+        if content != "empty" and content not in _NUMERIC_OBJECTS:
+            return None
+        column = column.where(column.notna(), np.nan)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def first_other(values: pd.Series[Any]) -> Any:
+    """The first value that is present and no number."""
+    return next((value for value in values.dropna() if not isinstance(value, Number)), None)

@@ -1,0 +1,252 @@
+"""The engine behind the door: builds a network for a table, trains it, and says what it predicts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.regressors.engine import State
+from bridges_tabular.regressors.forecast import Code, Forecast, subset
+from bridges_tabular.regressors.learned import class_use
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.progress import Report
+from bridges_tabular.regressors.rows import Rows
+from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.tabular import defaults
+from bridges_tabular.tabular.config import plain
+from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config
+from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
+from bridges_tabular.tabular.draws import building
+from bridges_tabular.tabular.evaluation import predict_batches
+from bridges_tabular.tabular.features import FeatureTensors
+from bridges_tabular.tabular.model import BridgeModel
+from bridges_tabular.tabular.training import TrainingOptions, train
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TabularTrained:
+    """A trained network.
+
+    Attributes
+    ----------
+    model : BridgeModel
+        In standard units: its targets are standardised outside.
+    features : FeatureTensors
+    best_epoch : int
+        The epoch, counted from 0, that the weights are of.
+    class_use : list of arrays of shape (k,)
+        Mean code of the training targets, of every target; empty for schemes without a code.
+    prepared : Prepared
+    """
+
+    model: BridgeModel
+    features: FeatureTensors
+    best_epoch: int
+    class_use: list[Floats]
+    prepared: Prepared
+
+    @property
+    def codecs(self) -> list[TargetCodec]:
+        """Bins, encoder and decoder of every target; empty for schemes without a code."""
+        return self.model.codecs if self.model.scheme.has_code else []
+
+    @property
+    def codes(self) -> list[Code | None]:
+        """The code of each target; None for schemes without one."""
+        return [Code(codec.encoder) for codec in self.codecs] or [None] * self.model.hparams.output_dim
+
+    def forecast(self, X: pd.DataFrame) -> Sequence[Forecast]:
+        """Points and, for schemes with a code, pi with rows that sum to 1 in double precision."""
+        points, log_probs = predict_batches(self.model, TensorTable(inputs_of(self.features, X, self.prepared)))
+        if log_probs is None or not self.codecs:
+            return [Forecast(point) for point in points.double().numpy().T]
+        forecasts = []
+        parts = torch.split(log_probs, [codec.bins.n_bins for codec in self.codecs], dim=1)
+        for point, part in zip(points.double().numpy().T, parts, strict=True):
+            pi = part.double().exp_().numpy()
+            pi /= pi.sum(axis=1, keepdims=True)
+            forecasts.append(Forecast(point, pi))
+        return forecasts
+
+    def state(self) -> State:
+        """What can be saved."""
+        plain_state = {
+            "best_epoch": self.best_epoch,
+            "config": plain(self.model.hparams),
+            "inferred_config": plain(self.model.kwargs["inferred_config"]),
+        }
+        arrays = {f"weights.{name}": tensor.numpy() for name, tensor in self.model.state_dict().items()}
+        arrays |= {f"features.{name}": array for name, array in self.features.arrays().items()}
+        arrays |= {f"use.{index}": array for index, array in enumerate(self.class_use)}
+        return plain_state, arrays
+
+
+@dataclass(frozen=True, eq=False)
+class TabularEngine:
+    """Trains networks of pytorch-tabular.
+
+    Parameters
+    ----------
+    columns : TableEncoder
+        What reads the table.
+    prepared : Prepared
+        What fits on the same rows share.
+    params : dict
+        The regressor's. ``batch_size`` and ``max_epochs`` are by default those that
+        :mod:`bridges_tabular.tabular.defaults` has for the number of rows.
+    options : TrainingOptions
+    start : TabularTrained, optional
+        The network whose weights, bins and preprocessing to go on from.
+    """
+
+    columns: TableEncoder
+    prepared: Prepared
+    params: Mapping[str, Any]
+    options: TrainingOptions
+    start: TabularTrained | None = None
+
+    def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> TabularTrained:
+        """Train on rows whose targets are in standard units, and keep the epoch that did best on the watched ones."""
+        features = self._features(rows)
+        model = self.new_model(features, rows, seed)
+        held_out = None if watched is None else self.table(features, watched)
+        best = self._train(model, features, rows, held_out, self.epochs(rows), seed, report)
+        return self._trained(model, features, best, rows)
+
+    def refit(self, first: TabularTrained, rows: Rows, everything: Rows, seed: int) -> TabularTrained:
+        """Train a network over the bins of ``first`` on more rows, for as many epochs as were best.
+
+        Parameters
+        ----------
+        first : TabularTrained
+        rows : Rows
+            Those that it was trained on.
+        everything : Rows
+            Those to train on now.
+        seed : int
+        """
+        model = self.new_model(first.features, rows, seed)
+        best = self._train(model, first.features, everything, None, first.best_epoch + 1, seed, Report())
+        return self._trained(model, first.features, best, everything)
+
+    def restore(
+        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
+    ) -> TabularTrained:
+        """Rebuild a trained network from what its ``state`` returned.
+
+        Raises
+        ------
+        ValueError
+            If it has a head or an encoder of a module that is neither imported nor named in ``trusted``.
+        """
+        _check_trusted(state["config"], trusted)
+        features = FeatureTensors.from_arrays(self.columns, subset(arrays, "features."))
+        model = _loaded(
+            OmegaConf.create(state["config"]),
+            OmegaConf.create(state["inferred_config"]),
+            # what was read from a file may not be written to
+            {name: torch.tensor(array) for name, array in subset(arrays, "weights.").items()},
+        )
+        use = subset(arrays, "use.")
+        return TabularTrained(
+            model, features, state["best_epoch"], [use[str(index)] for index in range(len(use))], self.prepared
+        )
+
+    def new_model(self, features: FeatureTensors, rows: Rows, seed: int) -> BridgeModel:
+        """A network to train: with its bins on the targets of some rows, or as it was at the end of the last fit."""
+        n_targets = rows.y.shape[1]
+        epochs, size = self.epochs(rows), self.rows_per_batch(rows)
+        bridge, decay = bridge_config(self.params), self.params["weight_decay"]
+        config = full_config(bridge, features, n_targets, size, epochs, decay)
+        inferred = inferred_config(features, n_targets)
+        if self.start is not None:
+            return _continued(self.start, config, inferred)
+        with building(seed):
+            model = BridgeModel(config, inferred_config=inferred)
+            model.initialise(rows.y, rows.weight, TrainingRows(self.table(features, rows), size, 0))
+        return model
+
+    def table(self, features: FeatureTensors, rows: Rows) -> TensorTable:
+        """Rows as tensors."""
+        columns = dict(inputs_of(features, rows.X, self.prepared))
+        columns["target"] = torch.as_tensor(rows.y, dtype=torch.float32)
+        if rows.weight is not None:
+            columns["sample_weight"] = torch.as_tensor(rows.weight, dtype=torch.float32)
+        return TensorTable(columns)
+
+    def rows_per_batch(self, rows: Rows) -> int:
+        """Rows in a batch."""
+        given = self.params["batch_size"]
+        return defaults.batch_size(len(rows)) if given is None else int(given)
+
+    def epochs(self, rows: Rows) -> int:
+        """Most epochs."""
+        given = self.params["max_epochs"]
+        return defaults.max_epochs(len(rows), self.rows_per_batch(rows)) if given is None else int(given)
+
+    def _features(self, rows: Rows) -> FeatureTensors:
+        if self.start is not None:
+            return self.start.features
+        fit: Callable[[], FeatureTensors] = lambda: FeatureTensors(self.columns).fit(rows.X)  # noqa: E731
+        return self.prepared.get(fit, [self.columns, rows.X], "features")
+
+    def _train(
+        self,
+        model: BridgeModel,
+        features: FeatureTensors,
+        rows: Rows,
+        held_out: TensorTable | None,
+        epochs: int,
+        seed: int,
+        report: Report,
+    ) -> int:
+        batches = TrainingRows(self.table(features, rows), self.rows_per_batch(rows), seed)
+        best = train(model, batches, held_out, epochs, self.options, seed, report)
+        model.cpu().eval()
+        return best
+
+    def _trained(self, model: BridgeModel, features: FeatureTensors, best_epoch: int, rows: Rows) -> TabularTrained:
+        codecs = model.codecs if model.scheme.has_code else []
+        use = [class_use(codec, rows.y[:, index], rows.weight) for index, codec in enumerate(codecs)]
+        return TabularTrained(model, features, best_epoch, use, self.prepared)
+
+
+def inputs_of(features: FeatureTensors, X: pd.DataFrame, prepared: Prepared) -> Batch:
+    """What a network reads of a table."""
+    continuous, categorical = prepared.get(lambda: features.transform(X), [features, X], "tensors")
+    return {"continuous": continuous, "categorical": categorical}
+
+
+def _check_trusted(config: Mapping[str, Any], trusted: Collection[str]) -> None:
+    for path in (config["encoder"], config["head_config"]["kind"]):
+        module = "" if path is None else path.rpartition(".")[0]
+        if module and path not in trusted and module not in sys.modules:
+            raise ValueError(f"the saved model was made with {path}, which is not imported: name it in trusted")
+
+
+def _continued(start: TabularTrained, config: DictConfig, inferred: DictConfig) -> BridgeModel:
+    try:
+        return _loaded(config, inferred, start.model.state_dict())
+    except RuntimeError:
+        raise ValueError(
+            "warm_start: the last fit was of a network or a scheme that these parameters do not make"
+        ) from None
+
+
+def _loaded(config: DictConfig, inferred: DictConfig, weights: Mapping[str, torch.Tensor]) -> BridgeModel:
+    with building(0):
+        model = BridgeModel(config, inferred_config=inferred)
+    model.load_state_dict(weights)
+    model.eval()
+    return model

@@ -1,0 +1,163 @@
+"""Folders that are whole at every instant, and from which nothing is deleted that was not saved there."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridges_tabular.regressors.folders import MANIFEST_FILE, find, new_folder, read_file, read_manifest
+
+
+def save(directory, text="one"):
+    with new_folder(directory, {"class": "Model"}) as folder:
+        (folder / "text.txt").write_text(text)
+        (folder / "deep").mkdir()
+        (folder / "deep" / "more.txt").write_text(text)
+
+
+def content(directory):
+    folder = find(directory)
+    manifest = read_manifest(folder)
+    return {name: read_file(folder, name, manifest, 100).decode() for name in manifest["files"]}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_round_trip_creates_parents_and_leaves_nothing_else(tmp_path):
+    save(tmp_path / "runs" / "first")
+    assert content(tmp_path / "runs" / "first") == {"deep/more.txt": "one", "text.txt": "one"}
+    assert names(tmp_path / "runs") == ["first"]
+
+
+def test_what_was_saved_is_replaced_and_an_empty_folder_used(tmp_path):
+    (tmp_path / "m").mkdir()
+    for text in ("one", "two"):
+        save(tmp_path / "m", text)
+        assert content(tmp_path / "m")["text.txt"] == text
+    assert names(tmp_path) == ["m"]
+
+
+def test_a_failing_block_leaves_nothing_and_keeps_what_was_there(tmp_path):
+    def fail(folder):
+        (folder / "half").write_text("")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"), new_folder(tmp_path / "m", {}) as folder:
+        fail(folder)
+    assert not names(tmp_path)
+    save(tmp_path / "m")
+    with pytest.raises(OSError, match="No space"), new_folder(tmp_path / "m", {}) as folder:
+        fail(folder)
+    assert content(tmp_path / "m")["text.txt"] == "one"
+    assert names(tmp_path) == ["m"]
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from bridges_tabular.regressors.folders import new_folder
+folder, at = Path(sys.argv[1]), int(sys.argv[2])
+count, calls = 0, {name: getattr(Path, name) for name in ("rename", "replace", "unlink", "rmdir", "mkdir")}
+def killing(name):
+    def call(self, *args, **kwargs):
+        global count
+        count += 1
+        if count == at:
+            os._exit(9)
+        return calls[name](self, *args, **kwargs)
+    return call
+for name in calls:
+    setattr(Path, name, killing(name))
+with new_folder(folder, {"class": "Model"}) as written:
+    (written / "text.txt").write_text("two")
+"""
+
+
+@pytest.mark.parametrize("at", range(1, 13))
+def test_a_kill_at_any_instant_leaves_the_old_or_the_new_and_is_cleaned_up(tmp_path, at):
+    save(tmp_path / "m")
+    ended = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path / "m"), str(at)], check=False)
+    assert content(tmp_path / "m")["text.txt"] == (
+        "two" if ended.returncode == 0 else content(tmp_path / "m")["text.txt"]
+    )
+    assert content(tmp_path / "m")["text.txt"] in ("one", "two")
+    assert names(tmp_path) == ["m"]
+    save(tmp_path / "m", "three")
+    assert names(tmp_path) == ["m"]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path):
+    save(tmp_path / "m")
+    with new_folder(tmp_path / "m", {"class": "Model"}) as written:
+        (written / "text.txt").write_text("two")
+        assert content(tmp_path / "m")["text.txt"] == "one"
+        assert written.is_dir()
+    assert content(tmp_path / "m") == {"text.txt": "two"}
+
+
+def test_a_folder_that_holds_anything_else_is_refused_by_name(tmp_path):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.txt").write_text("dear to someone")
+    with pytest.raises(FileExistsError, match=r"thesis holds chapter\.txt, which is nothing that was saved there"):
+        save(thesis)
+    (thesis / MANIFEST_FILE).write_text("{}")
+    with pytest.raises(FileExistsError, match=r"manifest\.json is damaged.*choose another folder"):
+        save(thesis)
+    with pytest.raises(FileExistsError, match=r"chapter.txt is a file"):
+        save(thesis / "chapter.txt")
+    save(tmp_path / "m")
+    (tmp_path / "m" / "deep" / "note.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"m holds deep/note\.txt, which is no part of what was saved there"):
+        save(tmp_path / "m")
+    assert (tmp_path / "m" / "deep" / "note.txt").read_text() == "mine"
+    assert (thesis / "chapter.txt").read_text() == "dear to someone"
+
+
+def test_a_manifest_cannot_name_files_elsewhere(tmp_path):
+    (tmp_path / "dear.txt").write_text("dear to someone")
+    (tmp_path / "m").mkdir()
+    for name in ("../dear.txt", str(tmp_path / "dear.txt"), "a/../../dear.txt", "", ".."):
+        files = {name: {"size": 1, "sha256": ""}}
+        digest = hashlib.sha256(json.dumps({"files": files}, sort_keys=True).encode()).hexdigest()
+        (tmp_path / "m" / MANIFEST_FILE).write_text(json.dumps({"files": files, "digest": digest}))
+        with pytest.raises(FileExistsError, match="damaged"):
+            save(tmp_path / "m")
+    assert (tmp_path / "dear.txt").read_text() == "dear to someone"
+
+
+@pytest.mark.parametrize("name", ["text.txt", MANIFEST_FILE])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "link", "longer"])
+def test_damage_is_found_before_anything_is_read(tmp_path, name, damage):
+    save(tmp_path / "m", "a text of some length")
+    path: Path = tmp_path / "m" / name
+    whole = path.read_bytes()
+    if damage == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        path.write_bytes({"flip": flipped, "cut": whole[:middle], "empty": b"", "longer": whole + b"x"}[damage])
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        content(tmp_path / "m")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_large_and_missing_files_are_refused(tmp_path):
+    save(tmp_path / "m", "x" * 101)
+    with pytest.raises(ValueError, match="101 bytes are more than any model holds there"):
+        content(tmp_path / "m")
+    (tmp_path / "m" / MANIFEST_FILE).write_text(" " * (1 << 21))
+    with pytest.raises(ValueError, match="larger than any manifest"):
+        content(tmp_path / "m")
+    save(tmp_path / "n")
+    (tmp_path / "n" / "text.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"text\.txt does not exist: the saved model is incomplete"):
+        content(tmp_path / "n")

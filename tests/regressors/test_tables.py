@@ -1,0 +1,226 @@
+"""From a user's table to numbers and codes, and one line for everything that cannot become either."""
+
+import datetime
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator
+
+from bridges_tabular.regressors.tables import TableEncoder, as_frame, check_table
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "whole": [1, 2, 3],
+            "cut": pd.Categorical(["low", None, "high"], categories=["low", "mid", "high"], ordered=True),
+            "flag": [True, False, True],
+            "nullable": pd.array([1, None, 3], dtype="Int64"),
+            "colour": ["red", None, "blue"],
+            "nullable_text": pd.array(["x", pd.NA, "y"], dtype="string"),
+            "flag_with_gaps": [True, None, False],
+            "mixed": ["a", 1, None],
+            "code": pd.Categorical([30, 1, 4]),
+            "nothing": [None, None, None],
+            "no_number": [np.nan] * 3,
+        }
+    )
+
+
+def test_kinds_categories_and_values(table):
+    encoder = TableEncoder().fit(table)
+    numeric, codes = encoder.transform(table)
+    assert encoder.feature_names_in_ == list(table)
+    assert encoder.n_features_in_ == 11
+    assert encoder.numeric_columns == ["whole", "flag", "nullable", "flag_with_gaps", "nothing", "no_number"]
+    assert encoder.categories == {
+        "cut": ["low", "high"],
+        "colour": ["blue", "red"],
+        "nullable_text": ["x", "y"],
+        "mixed": [1, "a"],
+        "code": [1, 4, 30],
+    }
+    nan = np.nan
+    np.testing.assert_array_equal(numeric, [[1, 1, 1, 1, nan, nan], [2, 0, nan, nan, nan, nan], [3, 1, 3, 0, nan, nan]])
+    np.testing.assert_array_equal(codes, [[0, 1, 0, 1, 2], [-1, -1, -1, 0, 0], [1, 0, 1, -1, 1]])
+    assert numeric.dtype == np.float64
+    assert codes.dtype == np.int64
+
+
+def test_the_users_table_is_not_changed(table):
+    before = table.copy(deep=True)
+    TableEncoder().fit(table).transform(table)
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_state_survives_json_with_the_types_of_its_categories(table):
+    table["level"] = pd.Categorical([0.5, 1.5, 0.5])
+    table["answer"] = pd.Categorical([True, False, True])
+    encoder = TableEncoder().fit(table)
+    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    assert again.to_dict() == encoder.to_dict()
+    for first, second in zip(encoder.transform(table), again.transform(table), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_unseen_and_missing_values_share_a_code_whatever_the_dtype():
+    encoder = TableEncoder().fit(pd.DataFrame({"colour": ["red", "blue", None]}))
+    for values in (["green", None, "red"], pd.Categorical(["green", None, "red"])):
+        _, codes = encoder.transform(pd.DataFrame({"colour": values}))
+        np.testing.assert_array_equal(codes.ravel(), [-1, -1, 1])
+    _, codes = encoder.transform(pd.DataFrame({"colour": [np.nan, np.nan]}))
+    np.testing.assert_array_equal(codes.ravel(), [-1, -1])
+
+
+def test_the_order_of_rows_does_not_change_the_codes(table):
+    assert TableEncoder().fit(table).to_dict() == TableEncoder().fit(table[::-1]).to_dict()
+
+
+def test_named_columns_are_found_by_name_and_extra_ones_ignored(table):
+    encoder = TableEncoder().fit(table)
+    expected = encoder.transform(table)
+    shuffled = encoder.transform(table[list(table)[::-1]].assign(extra="text"))
+    for first, second in zip(expected, shuffled, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_arrays_and_lists():
+    encoder = TableEncoder().fit([[1, 2.5], [3, np.nan]])
+    assert encoder.feature_names_in_ == ["x0", "x1"]
+    numeric, codes = encoder.transform(np.array([[5, 6]], dtype=np.float32))
+    np.testing.assert_array_equal(numeric, [[5, 6]])
+    assert codes.shape == (1, 0)
+    mixed = np.array([["b", 1, None], ["a", 2.5, 3]], dtype=object)
+    numeric, codes = TableEncoder().fit(mixed).transform(mixed)
+    np.testing.assert_array_equal(numeric, [[1, np.nan], [2.5, 3]])
+    np.testing.assert_array_equal(codes, [[1], [0]])
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (pd.DataFrame({"long": pd.to_timedelta(["1h"])}), ValueError, "'long' holds timedelta64"),
+        (pd.DataFrame({"z": [1j]}), ValueError, "Complex data not supported: column 'z'"),
+        (pd.DataFrame({"z": pd.cut([1, 2], 2)}), TypeError, "'z' holds a Interval"),
+        (pd.DataFrame({"z": [b"bytes"]}), ValueError, "'z' holds bytes"),
+        (pd.DataFrame({"z": pd.Categorical([np.inf])}), ValueError, "'z' holds infinite"),
+        (pd.DataFrame({"z": [{"a": 1}]}), TypeError, r"argument must be a string or a number"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "'a' appears more than once"),
+        (pd.DataFrame({"a": []}), ValueError, r"0 sample\(s\)"),
+        (pd.DataFrame(index=[0]), ValueError, r"0 feature\(s\) \(shape=\(1, 0\)\) while a minimum of 1"),
+        (np.zeros((3, 0)), ValueError, r"0 feature\(s\)"),
+        ([1, 2], ValueError, "Reshape your data"),
+        (sparse.csr_matrix([[1.0]]), TypeError, "Sparse data"),
+        ([[1j]], ValueError, "Complex data not supported"),
+    ],
+)
+def test_unusable_tables_are_refused(X, error, message):
+    with pytest.raises(error, match=message):
+        TableEncoder().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns=["whole", "cut"]), "the table lacks column\\(s\\) 'whole', 'cut'$"),
+        (lambda t: t.assign(whole=["1", "2", "3"]), "'whole' held numbers in fit and now holds '1'$"),
+        (lambda t: t.assign(whole=[1, None, "x"]), "'whole' held numbers in fit and now holds 'x'$"),
+        (lambda t: t.assign(colour=[1, 2, 3]), "'colour' held text in fit and now holds numbers"),
+        (lambda t: t.assign(whole=[1, -np.inf, 1e39]), "'whole' holds 2 value\\(s\\) that are infinite"),
+        (lambda t: t.to_numpy()[:, :4], "X has 4 features, but 11 are expected"),
+    ],
+)
+def test_tables_unlike_the_one_of_fit_are_refused_in_one_line(table, change, message):
+    encoder = TableEncoder().fit(table)
+    with pytest.raises(ValueError, match=message) as caught:
+        encoder.transform(change(table))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_check_table_follows_scikit_learn(table):
+    estimator = BaseEstimator()
+    assert check_table(estimator, table, reset=True) is table
+    assert estimator.n_features_in_ == 11
+    assert estimator.feature_names_in_.tolist() == list(table)
+    with pytest.raises(ValueError, match="feature names should match those that were passed during fit"):
+        check_table(estimator, table[list(table)[::-1]], reset=False)
+    with pytest.warns(UserWarning, match="X does not have valid feature names, but BaseEstimator was fitted"):
+        check_table(estimator, table.to_numpy(), reset=False)
+    with pytest.raises(ValueError, match="X has 1 features, but BaseEstimator is expecting 11 features"):
+        check_table(estimator, pd.DataFrame([[1]]), reset=False)
+
+
+def test_integer_column_names_are_positions():
+    frame = as_frame(pd.DataFrame({0: [1.0], 1: [2.0]}))
+    encoder = TableEncoder().fit(frame)
+    assert not encoder.named
+    np.testing.assert_array_equal(encoder.transform([[3.0, 4.0]])[0], [[3, 4]])
+
+
+def test_no_warnings_on_ordinary_tables(table):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TableEncoder().fit(table).transform(table)
+
+
+WHEN = ["2024-02-29", None, "2023-12-31"]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pd.to_datetime(pd.Series(WHEN)),
+        pd.to_datetime(pd.Series(WHEN)).dt.tz_localize("Europe/Berlin"),
+        pd.to_datetime(pd.Series(WHEN)).astype("timestamp[ns][pyarrow]"),
+        pd.to_datetime(pd.Series(WHEN)).astype("date32[pyarrow]"),
+        pd.Series([None if when is None else datetime.date.fromisoformat(when) for when in WHEN], dtype=object),
+    ],
+    ids=["numpy", "zoned", "arrow", "arrow days", "objects"],
+)
+def test_dates_become_what_they_say(dates):
+    table = pd.DataFrame({"when": dates, "x": [1.0, 2.0, 3.0]})
+    encoder = TableEncoder().fit(table)
+    assert encoder.categorical_columns == ["when_month", "when_day", "when_weekday"]
+    assert encoder.numeric_columns == ["when_dayofyear", "when_elapsed", "x"]
+    assert encoder.sources == [0, 0, 0, 0, 0, 1]
+    numeric, codes = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict()))).transform(table)
+    leap, last = pd.Timestamp("2024-02-29"), pd.Timestamp("2023-12-31")
+    np.testing.assert_array_equal(numeric[[0, 2], 0], [leap.dayofyear, last.dayofyear])
+    np.testing.assert_allclose(np.diff(numeric[[2, 0], 1]), 60, atol=0.1)
+    assert np.isnan(numeric[1, :2]).all()
+    assert (codes[1] == -1).all()
+    values = [encoder.categories[name][code] for name, code in zip(encoder.categories, codes[0], strict=True)]
+    assert values == [2, 29, leap.dayofweek]
+
+
+def test_hours_are_told_where_times_of_day_differ():
+    table = pd.DataFrame({"when": pd.to_datetime(["2024-01-01 07:00", "2024-01-02 19:30"])})
+    encoder = TableEncoder().fit(table)
+    assert encoder.categories["when_hour"] == [7, 19]
+    with pytest.raises(ValueError, match=r"'when' held dates in fit and now holds float64$"):
+        encoder.transform(pd.DataFrame({"when": [3.0, 4.0]}))
+    numeric, codes = encoder.transform(pd.DataFrame({"when": [None, pd.NaT]}))
+    assert np.isnan(numeric).all()
+    assert (codes == -1).all()
+
+
+def test_a_column_without_dates_in_training_is_of_dates_if_other_rows_say_so():
+    nothing = pd.DataFrame({"when": [pd.NaT, pd.NaT], "x": [1, 2]})
+    assert "when_month" in TableEncoder().fit(nothing).columns
+    empty = pd.DataFrame({"text": [None, None], "x": [1, 2]})
+    others = pd.DataFrame({"text": ["a", None], "x": [3, 4]})
+    encoder = TableEncoder().fit(empty, others)
+    assert encoder.categories == {"text": []}
+    assert encoder.transform(others)[1].tolist() == [[-1], [-1]]
+
+
+def test_columns_that_dates_become_may_not_hide_another():
+    table = pd.DataFrame({"when": pd.to_datetime(["2024-01-01"]), "when_month": [1]})
+    with pytest.raises(ValueError, match="column 'when_month' appears more than once"):
+        TableEncoder().fit(table)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,12 +17,7 @@ from torch import Tensor, nn
 from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.parameters import KERNELS, PARAMETERS, Kernel
 
-__all__ = ["CODE_LOGITS", "KERNELS", "HardEncoder", "Kernel", "LearnedEncoder", "SoftEncoder", "TargetEncoder"]
-
-CodeLogits = Literal["linear", "quadratic", "mlp"]
-CODE_LOGITS: tuple[str, ...] = get_args(CodeLogits)
-
-_HIDDEN_UNITS = 16
+__all__ = ["KERNELS", "HardEncoder", "Kernel", "LearnedEncoder", "SoftEncoder", "TargetEncoder", "TiltedFamily"]
 
 # log of a probability that is exactly zero: finite, so that 0 * log 0 is 0, and exp of it is 0 in every precision
 LOG_ZERO = -1e4
@@ -128,7 +122,7 @@ class SoftEncoder(TargetEncoder):
 
 
 class LearnedEncoder(TargetEncoder):
-    """Trainable code psi(y) = softmax(exp(-S) (A tau(y) + B + R(tau(y)))).
+    """Trainable code psi(y) = softmax(exp(-S) (A tau(y) + B)).
 
     A, B (one number a class) and S (the log of a temperature) are parameters. They start at the "tilted" soft code,
     where A_{j+1} - A_j = 1 / (s^2 D_j) and B_{j+1} - B_j = -(c_j + c_{j+1}) / (2 s^2 D_j) + log(w_{j+1} / w_j) for
@@ -140,45 +134,25 @@ class LearnedEncoder(TargetEncoder):
     bins : Bins
     smoothing : float, default=1.0
         Width of the kernel it starts from, in local bin widths.
-    logits : {"linear", "quadratic", "mlp"}, default="linear"
-        What R is, which starts at zero: nothing, C tau^2 with one number a class (classes of their own widths), or a
-        network of one hidden layer.
     """
 
-    def __init__(
-        self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default, logits: CodeLogits = "linear"
-    ) -> None:
+    def __init__(self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default) -> None:
         super().__init__(bins)
         PARAMETERS["smoothing"].check(smoothing)
-        if logits not in CODE_LOGITS:
-            raise ValueError(f"encoder_logits must be one of {', '.join(CODE_LOGITS)}, got {logits!r}")
         self.family = TiltedFamily(bins, smoothing)
         self.slopes = nn.Parameter(self.family.slopes.clone())
         self.offsets = nn.Parameter(self.family.offsets.clone())
         self.log_temperature = nn.Parameter(torch.zeros(()))
-        if logits == "quadratic":
-            self.curvatures = nn.Parameter(torch.zeros(bins.n_bins))
-        elif logits == "mlp":
-            last = nn.Linear(_HIDDEN_UNITS, bins.n_bins)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.network = nn.Sequential(nn.Linear(1, _HIDDEN_UNITS), nn.Tanh(), last)
-        self._kind = logits
 
     def log_probs(self, y: Tensor) -> Tensor:
         """Log of psi(y), of shape (n, k)."""
         return torch.log_softmax(self.logits(self.family.tilt(y)), dim=-1)
 
     def logits(self, tilt: Tensor) -> Tensor:
-        """exp(-S) (A tau + B + R(tau)) for tilts tau of shape (n,), of shape (n, k)."""
+        """exp(-S) (A tau + B) for tilts tau of shape (n,), of shape (n, k)."""
         # scaled before they meet the rows: what is done to k numbers costs nothing, to n x k it does
         scale = torch.exp(-self.log_temperature)
-        logits = torch.addcmul(self.offsets * scale, tilt[:, None], self.slopes * scale)
-        if self._kind == "quadratic":
-            logits = torch.addcmul(logits, tilt.square()[:, None], self.curvatures * scale)
-        elif self._kind == "mlp":
-            logits = logits + scale * self.network(tilt[:, None])
-        return logits
+        return torch.addcmul(self.offsets * scale, tilt[:, None], self.slopes * scale)
 
 
 class TiltedFamily(nn.Module):

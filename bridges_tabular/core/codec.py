@@ -61,6 +61,16 @@ class TargetCodec(nn.Module):
     ------
     ValueError
         For a scheme without classes, an encoder where there is none to replace, or a number out of its limits.
+
+    Examples
+    --------
+    >>> y = np.random.default_rng(0).normal(size=1_000)
+    >>> codec = TargetCodec("soft", n_bins=16).fit(y)
+    >>> psi = codec.encode(torch.tensor([-0.5, 1.0])).exp()
+    >>> psi.shape
+    torch.Size([2, 16])
+    >>> codec.decode(psi).round(decimals=2)
+    tensor([-0.5000,  1.0000])
     """
 
     edges: Tensor

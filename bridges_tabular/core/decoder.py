@@ -20,6 +20,12 @@ class LinearDecoder(nn.Module):
     Parameters
     ----------
     bins : Bins
+
+    Examples
+    --------
+    >>> decoder = LinearDecoder(Bins([0.0, 1.0, 3.0], [0.5, 2.0]))
+    >>> decoder(torch.tensor([[0.5, 0.5], [0.0, 1.0]])).detach()
+    tensor([1.2500, 2.0000])
     """
 
     low: Tensor

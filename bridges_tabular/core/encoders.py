@@ -30,6 +30,17 @@ class TargetEncoder(nn.Module, ABC):
     ----------
     bins : Bins
         The classes, kept as the attribute ``bins``; targets are in their units.
+
+    Examples
+    --------
+    >>> class NearestCenter(TargetEncoder):
+    ...     def log_probs(self, y):
+    ...         distance = (y[:, None] - torch.as_tensor(self.bins.centers, dtype=y.dtype)).abs()
+    ...         logs = torch.full_like(distance, LOG_ZERO)
+    ...         return logs.scatter(1, distance.argmin(1, keepdim=True), 0.0)
+    >>> NearestCenter(Bins([0.0, 1.0, 3.0], [0.2, 1.5]))(torch.tensor([0.7, 1.0]))
+    tensor([[1., 0.],
+            [0., 1.]])
     """
 
     def __init__(self, bins: Bins) -> None:
@@ -46,7 +57,14 @@ class TargetEncoder(nn.Module, ABC):
 
 
 class HardEncoder(TargetEncoder):
-    """One-hot code of the bin that holds y; off the support, of the nearest bin."""
+    """One-hot code of the bin that holds y; off the support, of the nearest bin.
+
+    Examples
+    --------
+    >>> HardEncoder(Bins([0.0, 1.0, 3.0], [0.5, 2.0]))(torch.tensor([0.7, 9.0]))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
 
     inner_edges: Tensor
 
@@ -82,6 +100,15 @@ class SoftEncoder(TargetEncoder):
     Notes
     -----
     Targets off the support (for "two_hot" and "tilted", beyond the outer centres) are coded as the nearest one on it.
+
+    Examples
+    --------
+    >>> bins = Bins([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 3.5])
+    >>> SoftEncoder(bins, "two_hot")(torch.tensor([1.75]))
+    tensor([[0.0000, 0.7500, 0.2500, 0.0000]])
+    >>> code = SoftEncoder(bins)(torch.tensor([1.75]))
+    >>> round((code @ torch.tensor(bins.centers, dtype=torch.float32)).item(), 2)
+    1.75
     """
 
     _edges: Tensor
@@ -134,6 +161,15 @@ class LearnedEncoder(TargetEncoder):
     bins : Bins
     smoothing : float, default=1.0
         Width of the kernel it starts from, in local bin widths.
+
+    Examples
+    --------
+    >>> bins = Bins([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 3.5])
+    >>> encoder = LearnedEncoder(bins)
+    >>> torch.allclose(encoder(torch.tensor([1.75])), SoftEncoder(bins)(torch.tensor([1.75])))
+    True
+    >>> [tuple(parameter.shape) for parameter in encoder.parameters()]
+    [(4,), (4,), ()]
     """
 
     def __init__(self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default) -> None:
@@ -159,6 +195,19 @@ class TiltedFamily(nn.Module):
     """Logits A tau(y) + B with the tilt tau chosen so that the mean over the centres is y.
 
     tau has no closed form; it is solved once on a grid of targets and interpolated, to about a hundredth of a bin.
+
+    Parameters
+    ----------
+    bins : Bins
+    smoothing : float, default=1.0
+        Width of the gaussian kernel whose exponential family it is, in local bin widths.
+
+    Examples
+    --------
+    >>> family = TiltedFamily(Bins([0.0, 1.0, 2.0, 3.0], [0.5, 1.5, 2.5]))
+    >>> code = torch.softmax(family.logits(family.tilt(torch.tensor([1.0]))), dim=1)
+    >>> round((code @ torch.tensor([0.5, 1.5, 2.5])).item(), 2)
+    1.0
     """
 
     slopes: Tensor

@@ -11,7 +11,7 @@ from bridges_tabular.core.parameters import PARAMETERS
 
 
 class ObjectiveTerms(NamedTuple):
-    """The terms, each averaged over the rows, and their weighted sum."""
+    """The terms, each averaged over the rows, and their weighted sum: what :class:`BridgeObjective` returns."""
 
     loss: Tensor
     autoencoding: Tensor
@@ -35,6 +35,13 @@ class BridgeObjective(nn.Module):
     ------
     ValueError
         For a negative weight, or if all are zero.
+
+    Examples
+    --------
+    >>> psi, pi = torch.tensor([[0.25, 0.75]]), torch.tensor([[0.5, 0.5]])
+    >>> terms = BridgeObjective()(torch.tensor([1.0]), psi.log(), pi.log(), values=torch.tensor([0.0, 1.0]))
+    >>> [round(term.item(), 4) for term in terms]
+    [0.7558, 0.0625, 0.1308, 0.25]
     """
 
     def __init__(
@@ -88,7 +95,13 @@ class BridgeObjective(nn.Module):
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over the rows, weighted if there are weights; zero if those of a batch are all zero."""
+    """Mean over the rows, weighted if there are weights; zero if those of a batch are all zero.
+
+    Examples
+    --------
+    >>> weighted_mean(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 1.0]))
+    tensor(2.)
+    """
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum().clamp(min=torch.finfo(values.dtype).tiny)

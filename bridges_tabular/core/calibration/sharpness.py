@@ -83,9 +83,8 @@ def _lowest(log_widths: FloatArray, scores: FloatArray) -> tuple[float, float]:
         return float(np.exp(log_widths[at])), float(scores[at])
     slope = (scores[at + 1] - scores[at - 1]) / 2.0
     bend = max(scores[at - 1] - 2.0 * scores[at] + scores[at + 1], np.finfo(np.float64).tiny)
-    return float(np.exp(log_widths[at] - (log_widths[1] - log_widths[0]) * slope / bend)), float(
-        scores[at] - slope**2 / (2.0 * bend)
-    )
+    step = log_widths[1] - log_widths[0]
+    return float(np.exp(log_widths[at] - step * slope / bend)), float(scores[at] - slope**2 / (2.0 * bend))
 
 
 class _Stretched:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -14,8 +14,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from bridges_tabular._progress import Listener
 from bridges_tabular.experiments.scores import SCORES, Score
+
+if TYPE_CHECKING:
+    from bridges_tabular.regressors.progress import Listener
 
 # a pipe has no width of its own: wide enough for all scores
 _PIPE_WIDTH = 140
@@ -72,7 +74,7 @@ class FitBars:
         if self._n_splits > 1:
             self._progress.update(task, note=f"{table}, seed {seed}")
 
-        def advance(done: int, total: int, _: float | None = None) -> None:
+        def advance(done: int, total: int, _: Mapping[str, float]) -> None:
             share = (before + done / max(total, 1)) / self._n_splits
             self._progress.update(task, completed=share * _TOTAL)
 

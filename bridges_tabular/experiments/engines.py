@@ -67,6 +67,14 @@ ENGINES: dict[str, Engine] = {
             step="round",
             space="xgboost.yaml",
         ),
+        Engine(
+            name="classifier",
+            module="bridges_tabular.classifiers",
+            class_name="ClassifierBridgeRegressor",
+            title="Classifiers",
+            step="fit",
+            space="classifier.yaml",
+        ),
     )
 }
 
@@ -74,12 +82,20 @@ ENGINES: dict[str, Engine] = {
 class Regressor(Protocol):
     """What the experiments ask of a model; those with a distribution also have ``predict_distribution``."""
 
+    scheme: str
+
     @property
     def codecs_(self) -> list[Any]: ...  # noqa: D102
+    @property
+    def codec_scales_(self) -> list[Any]: ...  # noqa: D102
+    @property
+    def date_columns_(self) -> list[str]: ...  # noqa: D102
     def get_params(self, deep: bool = ...) -> dict[str, Any]: ...  # noqa: D102
     def set_params(self, **params: Any) -> Any: ...  # noqa: D102
     def check_params(self) -> None: ...  # noqa: D102
-    def fit(self, X: Any, y: Any, sample_weight: Any = ..., eval_set: Any = ...) -> Any: ...  # noqa: D102
+    def fit(  # noqa: D102
+        self, X: Any, y: Any, sample_weight: Any = ..., eval_set: Any = ..., *, prepared: Any = ..., report: Any = ...
+    ) -> Any: ...
     def predict(self, X: Any) -> NDArray[np.float64]: ...  # noqa: D102
     def save(self, directory: str | Path) -> None: ...  # noqa: D102
 
@@ -130,11 +146,10 @@ def check_models(experiment: Experiment) -> None:
 
 
 def scheme_of(model: Regressor) -> str:
-    """Return the name of a model's scheme; empty for an engine that has one alone."""
-    return str(model.get_params(deep=False).get("scheme", ""))
+    """Return the name of a model's scheme."""
+    return str(model.scheme)
 
 
 def date_columns(model: Regressor) -> list[str]:
     """Return the names of the columns that a model was fitted on as dates."""
-    features = getattr(model, "features_", None)
-    return [] if features is None else list(features.to_dict()["dates"])
+    return list(model.date_columns_)

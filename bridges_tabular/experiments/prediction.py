@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from bridges_tabular._artifacts import load
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
 from bridges_tabular.experiments.engines import date_columns, scheme_of
 from bridges_tabular.experiments.folders import check_writable, new_file
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame
+from bridges_tabular.regressors.artifacts import load
 
 _DEFAULT_LEVELS = (0.05, 0.5, 0.95)
 

@@ -134,7 +134,7 @@ def _without_atoms(y_train: NDArray[np.float64]) -> str | None:
 
     There a model that smears the value over such a cell beats the exact truth, which gives it a mass.
     """
-    from bridges_tabular.core._atoms import find_ties
+    from bridges_tabular.core.calibration.atoms import find_ties
 
     ties = find_ties(np.asarray(y_train, dtype=np.float64), np.ones(len(y_train)))
     if ties is None:

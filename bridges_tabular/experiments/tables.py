@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bridges_tabular._frames import TableEncoder
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
 from bridges_tabular.experiments.dates import read_dates
+from bridges_tabular.regressors.tables import TableEncoder
 
 # a fixed seed, so that every split, and every run, of a subsampled table holds the same rows
 _SUBSAMPLE_SEED = 0
@@ -237,8 +237,6 @@ def _check_distinct(y: NDArray[np.float64], what: str) -> None:
 def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     if X.shape[1] == 0:
         raise ExperimentError(f"table.source: {block.source} has no columns beside the target and those dropped")
-    # the engines read dates themselves, or say that they do not
-    X = X.select_dtypes(exclude=["datetime", "datetimetz"])
     if X.shape[1] == 0:
         return
     try:

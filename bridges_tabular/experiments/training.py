@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bridges_tabular._progress import listen
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
@@ -102,10 +101,9 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     parts = {part: (table.X.iloc[rows], table.y[rows]) for part, rows in split.parts().items()}
     X_test, y_test = parts["test"]
     curve = LearningCurve(bars.start(name, table.name, split.seed))
-    with listen(curve):
-        started = time.perf_counter()
-        model.fit(*parts["train"], eval_set=parts["validation"])
-        fitted = time.perf_counter()
+    started = time.perf_counter()
+    model.fit(*parts["train"], eval_set=parts["validation"], report=curve)
+    fitted = time.perf_counter()
     prediction = model.predict(X_test)
     predicted = time.perf_counter()
     distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
@@ -117,6 +115,6 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     if distribution is not None:
         predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
-    steps = pd.DataFrame([(*key.values(), *step) for step in curve.of(model)], columns=list(CURVE_COLUMNS))
+    steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps()], columns=list(CURVE_COLUMNS))
     bars.finish(name, table.name, split.seed, row["rmse"], row["fit_seconds"])
     return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps)

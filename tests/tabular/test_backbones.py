@@ -13,7 +13,8 @@ from pytorch_tabular import TabularModel
 from pytorch_tabular.config import DataConfig, OptimizerConfig, TrainerConfig
 
 from bridges_tabular import BridgeConfig, TabularBridgeRegressor
-from bridges_tabular.tabular.config import SCHEMES, backbone_names
+from bridges_tabular.core.schemes import SCHEMES
+from bridges_tabular.tabular.config import backbone_names
 
 SMALL = {
     "AutoIntConfig": {"attn_embed_dim": 8, "num_heads": 2, "num_attn_blocks": 1},

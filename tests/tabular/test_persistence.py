@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bridges_tabular import TabularBridgeRegressor
-from bridges_tabular.tabular.config import SCHEMES
+from bridges_tabular.core.schemes import SCHEMES
 
 PREDICT = """
 import sys, numpy, pandas, pickle, torch
@@ -53,7 +53,7 @@ def test_every_scheme_predicts_the_same_in_a_fresh_process(table, tmp_path):
 
 def test_a_saved_folder_holds_json_and_safetensors_alone(table, tmp_path):
     TabularBridgeRegressor(max_epochs=1, n_bins=8).fit(*table).save(tmp_path / "m")
-    assert {path.suffix for path in (tmp_path / "m").iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in (tmp_path / "m").iterdir()} == {".json", ".md", ".safetensors"}
 
 
 def test_a_loaded_model_keeps_its_parameters_and_names(table, tmp_path):

@@ -1,5 +1,8 @@
 """Heads and encoders of one's own, named by import path in Python and in YAML."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +66,36 @@ def test_an_encoder_of_ones_own(table, tmp_path, scheme):
     model.save(tmp_path / "m")
     loaded = TabularBridgeRegressor.load(tmp_path / "m")
     np.testing.assert_array_equal(loaded.predict_quantiles(X, [0.1, 0.9]), model.predict_quantiles(X, [0.1, 0.9]))
+
+
+OWN_HEAD = """
+from bridges_tabular.tabular.head import PlainHead
+class Own(PlainHead):
+    pass
+"""
+LOAD = """
+import sys
+import bridges_tabular
+try:
+    bridges_tabular.load("m")
+except ValueError as error:
+    assert "own_head.Own, which is not imported: name it in trusted" in str(error), error
+else:
+    raise AssertionError("loaded")
+assert "own_head" not in sys.modules
+bridges_tabular.load("m", trusted=["own_head.Own"])
+assert "own_head" in sys.modules
+"""
+
+
+def test_a_class_that_a_saved_model_names_is_imported_only_if_it_is_trusted(table, tmp_path, monkeypatch):
+    (tmp_path / "own_head.py").write_text(OWN_HEAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    TabularBridgeRegressor(max_epochs=1, n_bins=8, head="own_head.Own").fit(*table).save(tmp_path / "m")
+    paths = [str(tmp_path), *sys.path]
+    script = f"import sys; sys.path[:0] = {paths!r}\n{LOAD}"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bridges_tabular._progress import Listener
 from bridges_tabular.experiments.engines import ENGINES
 from bridges_tabular.experiments.run import Run
 from bridges_tabular.experiments.scores import SCORES
@@ -24,6 +23,9 @@ from bridges_tabular.experiments.sections.drawing import (
     of_model,
 )
 
+if TYPE_CHECKING:
+    from bridges_tabular.regressors.progress import Listener
+
 _MAX_STEPS = 150
 _HEADINGS = {score.name: score.heading for score in SCORES}
 
@@ -35,28 +37,24 @@ class LearningCurve:
     """
 
     def __init__(self, listener: Listener) -> None:
-        self._steps: list[tuple[int, float]] = []
+        self._steps: list[tuple[str, float]] = []
+        self._before = 0
         self._listener = listener
 
-    def __call__(self, done: int, total: int, score: float | None = None) -> None:
-        """Take a step of the fit."""
-        if score is not None and math.isfinite(score):
-            if self._steps and done <= self._steps[-1][0]:
+    def __call__(self, step: int, total: int, scores: Mapping[str, float]) -> None:
+        """Take a step of the fit; the score that stops it is the last."""
+        if scores:
+            name, score = list(scores.items())[-1]
+            if step <= self._before:
                 self._steps.clear()
-            self._steps.append((done, score))
-        self._listener(done, total, score)
+            if math.isfinite(score):
+                self._steps.append((name, score))
+        self._before = step
+        self._listener(step, total, scores)
 
-    def of(self, model: Any) -> list[tuple[int, str, float]]:
-        """Return the steps of a fitted model: epochs or rounds, counted from 1, the name of the score, and the score.
-
-        A model with a log of its own, as XGBoost keeps one in ``evals_result_``, knows best; what it watches is its
-        last metric. Without a log, the scores are those that were heard, RMSEs.
-        """
-        log = getattr(model, "evals_result_", {}).get("validation_0")
-        if not log:
-            return [(step, "rmse", score) for step, score in self._steps]
-        metric, values = list(log.items())[-1]
-        return [(step, str(metric), float(score)) for step, score in enumerate(values, 1)]
+    def steps(self) -> list[tuple[int, str, float]]:
+        """Return the steps that were scored: epochs or rounds, counted from 1, the name of the score, and the score."""
+        return [(step, name, score) for step, (name, score) in enumerate(self._steps, 1)]
 
 
 class Curves(Section):

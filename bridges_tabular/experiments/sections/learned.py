@@ -96,28 +96,26 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
     """
     if not model.codecs_:
         return None
-    import torch
+    from bridges_tabular.regressors.learned import psi_of
 
-    codec = model.codecs_[0]
-    mean, scale = float(codec.mean), float(codec.scale)
-    edges, centers = (mean + scale * positions for positions in (codec.bins.edges, codec.bins.centers))
+    codec, scale = model.codecs_[0], model.codec_scales_[0]
+    edges, centers = scale.restore(codec.bins.edges), scale.restore(codec.bins.centers)
     # finer where the classes are narrower
     within = np.linspace(0, 1, _GRID // len(centers) + 2)[:-1]
     grid = np.append((edges[:-1, None] + within * np.diff(edges)[:, None]).ravel(), edges[-1])
     on_errors = getattr(model, "location", "none") != "none"
     counted = y - model.predict(X) if on_errors else y
     counts, cells = np.histogram(counted, bins=_HISTOGRAM_CELLS)
-    with torch.inference_mode():
-        psi, rows = (codec.encode(codec.standardise(torch.as_tensor(at))).exp().double() for at in (grid, counted))
-        values = mean + scale * codec.decoder.values.double().numpy()
+    psi, rows = (psi_of(codec, scale.standardise(at)) for at in (grid, counted))
+    values = scale.restore(codec.decoder.values.detach().double().numpy())
     return {
         "on": "error" if on_errors else "target",
         "edges": edges.tolist(),
         "centers": centers.tolist(),
         "values": values.tolist(),
         "y": grid.tolist(),
-        "psi": psi.numpy().round(5).tolist(),
-        "use": rows.mean(dim=0).numpy().round(6).tolist(),
+        "psi": psi.round(5).tolist(),
+        "use": rows.mean(axis=0).round(6).tolist(),
         "histogram": {"edges": cells.tolist(), "counts": counts.tolist()},
     }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,6 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from bridges_tabular._progress import Listener, listen
-from bridges_tabular._sharing import sharing
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, alternatives, nearest
 from bridges_tabular.experiments.engines import Regressor, build_model, scheme_of
 from bridges_tabular.experiments.scores import METRICS, Outcome, incomparable
@@ -24,6 +22,8 @@ from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
 from bridges_tabular.experiments.studies.storage import StorageLost, describe, storage_errors
 from bridges_tabular.experiments.tables import Split, Table
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.progress import Listener, Report
 
 # reports to the storage in one fit: each costs a write and a look at the other trials
 _MAX_REPORTS = 20
@@ -126,6 +126,7 @@ class Objective:
         self._space, self._parts = space, parts
         self._scores = [METRICS[name] for name in study.metrics]
         self.report_seconds = 0.0
+        self._prepared = Prepared()
         self._pruner = pruner_name(study)
 
     def __call__(self, trial: optuna.Trial, watch: Listener, values: dict[str, Any]) -> list[float]:
@@ -149,30 +150,42 @@ class Objective:
         results: list[list[float]] = []
         for fold, part in enumerate(self._parts):
             model = build_model(self._model, block, self._seed)
-            with warnings.catch_warnings(), listen(self._listener(trial, watch, fold)):
+            report = Report(self._listener(trial, watch, fold), (self._scores[0].name,))
+            with warnings.catch_warnings():
                 # the final fits say what there is to say
                 warnings.simplefilter("ignore")
-                model.fit(part.train.X, part.train.y, eval_set=(part.held_out.X, part.held_out.y))
+                model.fit(
+                    part.train.X,
+                    part.train.y,
+                    eval_set=(part.held_out.X, part.held_out.y),
+                    prepared=self._prepared,
+                    report=report,
+                )
             results.append(self._score(model, part.scored))
             if len(self._parts) > 1 and self._pruner != "none":
                 means = results[-1] if self._pruner == "wilcoxon" else np.mean(results, axis=0)
                 self._report(trial, float(means[0]), fold)
         return [float(mean) for mean in np.mean(results, axis=0)]
 
-    def sharing(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
         """Let trials inside the block share what the engines prepare of their rows: tensors, codes, quantiles."""
         frames = [rows.X for part in self._parts for rows in (part.train, part.held_out, part.scored)]
-        return sharing(frames, _SHARED_PER_FIT * len(self._parts))
+        with Prepared(frames, _SHARED_PER_FIT * len(self._parts)) as self._prepared:
+            yield
+        self._prepared = Prepared()
 
     def _listener(self, trial: optuna.Trial, watch: Listener, fold: int) -> Listener:
         n_folds = len(self._parts)
         prunes = n_folds == 1 and self._pruner != "none"
 
-        def listener(done: int, total: int, score: float | None = None) -> None:
-            watch(fold * total + done, n_folds * total, score)
+        def listener(step: int, total: int, scores: Mapping[str, float]) -> None:
+            watch(fold * total + step, n_folds * total, scores)
             every = max(1, math.ceil(total / _MAX_REPORTS))
-            if prunes and score is not None and done % every == 0:
-                self._report(trial, score, done)
+            # what the study searches by, and no other score
+            score = scores.get(self._scores[0].name)
+            if prunes and score is not None and step % every == 0:
+                self._report(trial, score, step)
 
         return listener
 

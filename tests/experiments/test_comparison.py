@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,12 @@ def test_a_saved_run_holds_its_files(content: dict[str, Any], tmp_path: Path) ->
         *("table", "model", "seed", "row", "y_true", "y_pred", "crps", "pit"),
         *("q05", "q25", "q50", "q75", "q95"),
     ]
+    importances = read_csv(tmp_path / "run" / "importance.csv")
+    pd.testing.assert_frame_equal(importances, comparison.importances, check_exact=True)
+    for name, kept in (("encoders.json", comparison.encoders), ("examples.json", comparison.examples)):
+        assert json.loads((tmp_path / "run" / name).read_text("utf-8")) == kept
+    assert [encoder["model"] for encoder in comparison.encoders] == ["bins"]
+    assert len(comparison.examples) == 9
     with pytest.raises(ExperimentError, match="holds another run"):
         comparison.save(tmp_path / "run")
     comparison.save(tmp_path / "run", overwrite=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -324,3 +325,18 @@ def test_optunas_own_settings_are_left_alone(study: dict[str, Any]) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run(study, trials=2)
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+def test_a_log_score_is_not_searched_where_targets_share_a_value(
+    study: dict[str, Any], frame: pd.DataFrame, table_file: Path
+) -> None:
+    study["study"]["metric"] = ["crps", "log_score"]
+    BridgeStudy(study)
+    frame.assign(price=frame["price"].where(frame["kind"] == "plain", 0.0)).to_csv(table_file, index=False)
+    with pytest.raises(ExperimentError) as caught:
+        BridgeStudy(study)
+    said = r"study.metric: log_score compares no models of column 'price', for \d\d % of the training rows share"
+    assert re.match(said, str(caught.value))
+    assert str(caught.value).endswith("; choose rmse, mae or crps")
+    study["study"]["metric"] = "crps"
+    BridgeStudy(study)

@@ -39,6 +39,7 @@ from optuna.trial import TrialState
 from scipy.stats import gmean
 
 from bridges_tabular.experiments import BridgeStudy, Experiment
+from bridges_tabular.experiments.studies.queue import is_lost
 
 RESULTS = Path(__file__).with_name("results") / "study.csv"
 # of the others it is y
@@ -105,13 +106,13 @@ def kill_one_of_two(trials: int = 40) -> None:
         while sum(trial.state.is_finished() for trial in study.trials) < trials // 2:
             time.sleep(0.1)
         running = study.get_trials(states=[TrialState.RUNNING], deepcopy=False)
-        victim = running[0].system_attrs["bridges_tabular:worker"]["process"][0]
+        victim = running[0].user_attrs["worker"]["process"][0]
         os.kill(victim, signal.SIGKILL)
         status = process.wait()
         found = study.trials
         states = pd.Series([trial.state.name for trial in found]).value_counts().to_dict()
         finished = [trial for trial in found if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        lost = [trial for trial in found if trial.user_attrs.get("lost")]
+        lost = [trial for trial in found if is_lost(trial)]
         retried = {trial.user_attrs.get("retry_of") for trial in finished}
         draws = {tuple(sorted(map(str, trial.params.items()))) for trial in finished}
         print(f"postgresql: status {status}, states {states}; killed worker {victim}")
@@ -179,7 +180,7 @@ def throughput(data: Path, trials: int = 20, epochs: int = 10, batch: int = 256,
             with clock(used, "ours"):
                 # what optimize does before the page and the test scores
                 for search in study._searches:
-                    search.run(study._storage, lambda *_: None)
+                    search.run(search.queue(study._storage), lambda *_: None)
             with clock(used, "stock"):
                 stock.optimize(objective, n_trials=5)
         ours = study._searches[0].study(study._storage).trials

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.pages import environment, plotly_script
+from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.search import Search
 from bridges_tabular.experiments.studies.space import Parameter
 from bridges_tabular.experiments.studies.table import state_name
@@ -82,7 +83,7 @@ def _show(search: Search, study: optuna.Study, figures: list[dict[str, Any]]) ->
         ],
         "parameters": [_parameter_row(parameter, search, best) for parameter in search.space.parameters],
         "figures": drawn,
-        "errors": [(trial.number, trial.user_attrs["error"]) for trial in trials if "error" in trial.user_attrs],
+        "errors": [(trial.number, error) for trial in trials if (error := why_failed(trial)) is not None],
     }
 
 

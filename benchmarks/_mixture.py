@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,15 @@ from pytorch_tabular.models.common.heads.blocks import MixtureDensityHead
 from torch import Tensor
 
 from bridges_tabular import TabularBridgeRegressor
-from bridges_tabular.tabular.rows import Part
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.rows import Rows
+from bridges_tabular.regressors.scale import TargetScale
+from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.tabular.engine import inputs_of
+from bridges_tabular.tabular.features import FeatureTensors
 
 Array = NDArray[np.float64]
-Rows = tuple[pd.DataFrame, Array]
+Part = tuple[pd.DataFrame, Array]
 
 
 class MixtureNetwork:
@@ -32,19 +36,19 @@ class MixtureNetwork:
         config = {"num_gaussian": gaussians, "sigma_bias_flag": True, "mu_bias_init": None, "input_dim": 0}
         self._config = config
 
-    def fit(self, train: Rows, validation: Rows, seed: int) -> MixtureNetwork:
+    def fit(self, train: Part, validation: Part, seed: int) -> MixtureNetwork:
         """Train on rows and choose the epoch on others."""
-        template = self._template
-        parts = [Part(X, y, None) for X, y in (train, validation)]
+        columns = TableEncoder().fit(train[0], validation[0])
+        engine = self._template._engine(columns, Prepared())
+        self.scale = TargetScale.fit(train[1][:, None])
+        rows, held_out = (Rows(X, y[:, None]).standard(self.scale) for X, y in (train, validation))
+        self.features = FeatureTensors(columns).fit(rows.X)
         torch.manual_seed(seed)
-        model = template._new_model(parts[0])
-        self.network = model.inner
+        self.network = engine.new_model(self.features, rows, seed).inner
         units = self._config | {"input_dim": self.network.backbone.output_dim}
         self.head = MixtureDensityHead(OmegaConf.create(units))
-        self.mean, self.scale = model.units()[0]
-        rows, held_out = (template._table(part).columns for part in parts)
-        n, size = len(parts[0].y), template._batch_size(parts[0])
-        epochs = template._max_epochs(parts[0])
+        table, held_out_table = (engine.table(self.features, part) for part in (rows, held_out))
+        n, size, epochs = len(rows), engine.rows_per_batch(rows), engine.epochs(rows)
         parameters = [*self.network.parameters(), *self.head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=1e-5, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
@@ -53,7 +57,7 @@ class MixtureNetwork:
             self.network.train()
             for at in torch.randperm(n).tensor_split(-(-n // size)):
                 optimizer.zero_grad()
-                loss = self._loss({name: column[at] for name, column in rows.items()})
+                loss = self._loss(table[at])
                 if not torch.isfinite(loss):
                     continue
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -62,7 +66,7 @@ class MixtureNetwork:
             schedule.step()
             self.network.eval()
             with torch.inference_mode():
-                score = float(self._loss(held_out))
+                score = float(self._loss(held_out_table.columns))
             if score < best:
                 best = score
                 weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in (self.network, self.head)]
@@ -74,9 +78,9 @@ class MixtureNetwork:
     def predict(self, X: pd.DataFrame) -> tuple[Array, Array, Array]:
         """Shares, means and standard deviations of the Gaussians, each of shape (n, gaussians)."""
         with torch.inference_mode():
-            pi, sigma, mu = self._outputs(self._template._inputs(X))
+            pi, sigma, mu = self._outputs(inputs_of(self.features, X, Prepared()))
         shares = torch.softmax(pi.double(), 1).numpy()
-        return shares, mu.double().numpy() * self.scale + self.mean, sigma.double().numpy() * self.scale
+        return shares, self.scale.restore(mu.double().numpy()), sigma.double().numpy() * self.scale.scale
 
     def _outputs(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         pi, sigma, mu = self.head(self.network.compute_backbone(self.network.embed_input(batch)))
@@ -84,8 +88,7 @@ class MixtureNetwork:
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         pi, sigma, mu = self._outputs(batch)
-        y: Any = (batch["target"] - self.mean) / self.scale
-        logs = torch.log_softmax(pi, 1) - sigma.log() - 0.5 * ((y - mu) / sigma).square()
+        logs = torch.log_softmax(pi, 1) - sigma.log() - 0.5 * ((batch["target"] - mu) / sigma).square()
         loss: Tensor = 0.5 * math.log(2 * math.pi) - torch.logsumexp(logs, 1).mean()
         return loss
 

@@ -89,11 +89,8 @@ def measure(model: str, backbone: str, parts: tuple[Rows, Rows, Rows], seed: int
 
 
 def _mixture(template: TabularBridgeRegressor, parts: tuple[Rows, Rows, Rows], seed: int) -> dict[str, Any]:
-    from bridges_tabular.tabular.features import FeatureTensors
-
     train, validation, (X, y) = parts
     start = time.process_time()
-    template.features_, template.n_outputs_ = FeatureTensors().fit(train[0]), 1
     network = MixtureNetwork(template).fit(train, validation, seed)
     seconds = time.process_time() - start
     shares, means, deviations = network.predict(X)

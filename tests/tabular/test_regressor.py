@@ -122,7 +122,9 @@ def test_missing_and_unseen_values(table, regressor):
     assert np.isfinite(model.predict(strange)).all()
 
 
-def test_the_users_table_is_not_changed_and_nothing_is_written_or_said(table, tmp_path, monkeypatch, capfd, caplog, regressor):
+def test_the_users_table_is_not_changed_and_nothing_is_written_or_said(
+    table, tmp_path, monkeypatch, capfd, caplog, regressor
+):
     X, y = table
     monkeypatch.chdir(tmp_path)
     before = X.copy(deep=True)

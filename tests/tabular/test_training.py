@@ -129,9 +129,9 @@ def test_validation_rows_of_weight_zero_are_left_out(table, regressor):
 
 def test_weights_that_are_all_zero_are_refused_by_name(table, regressor):
     train, (X, y) = halves(table)
-    with pytest.raises(ValueError, match="^sample_weight of eval_set is zero everywhere"):
+    with pytest.raises(ValueError, match=r"^sample_weight of eval_set is zero everywhere"):
         regressor().fit(*train, eval_set=(X, y, np.zeros(len(y))))
-    with pytest.raises(ValueError, match="^sample_weight is zero everywhere"):
+    with pytest.raises(ValueError, match=r"^sample_weight is zero everywhere"):
         regressor().fit(X, y, np.zeros(len(y)))
 
 

@@ -111,9 +111,12 @@ def bare(layers: str) -> Contender:
     def fit(frame: pd.DataFrame, batch: int, epochs: int) -> Any:
         template = ours(layers, "least_squares")(frame[:1000], batch, 1)
         network = template.model_.inner
-        parts = [(template._inputs(part.drop(columns="target")), part["target"]) for part in split(frame)]
         (X, y), (held_out, _) = [
-            (x["continuous"], torch.tensor(t.to_numpy(), dtype=torch.float32)[:, None]) for x, t in parts
+            (
+                torch.tensor(part.drop(columns="target").to_numpy(dtype=np.float32)),
+                torch.tensor(part["target"].to_numpy(dtype=np.float32))[:, None],
+            )
+            for part in split(frame)
         ]
         nothing = torch.empty(len(X), 0, dtype=torch.int64)
         optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, fused=True)

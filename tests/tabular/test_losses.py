@@ -106,7 +106,7 @@ def test_devices_with_different_numbers_of_rows_are_added_up(frame, monkeypatch)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_standardises_in_single_precision_buffers(frame, scheme):
     both = frame.assign(target_2=1e4 - 50 * frame["target"])
-    model, datamodule = prepared(both, scheme=scheme)
+    model, _ = prepared(both, scheme=scheme)
     y = both[["target", "target_2"]][:350].to_numpy()
     np.testing.assert_allclose(model.target_mean, y.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(model.target_scale, y.std(axis=0), rtol=1e-6)

@@ -21,7 +21,7 @@ from bridges_tabular.tabular.engine import inputs_of
 from bridges_tabular.tabular.features import FeatureTensors
 
 Array = NDArray[np.float64]
-Part = tuple[pd.DataFrame, Array]
+Pair = tuple[pd.DataFrame, Array]
 
 
 class MixtureNetwork:
@@ -36,19 +36,19 @@ class MixtureNetwork:
         config = {"num_gaussian": gaussians, "sigma_bias_flag": True, "mu_bias_init": None, "input_dim": 0}
         self._config = config
 
-    def fit(self, train: Part, validation: Part, seed: int) -> MixtureNetwork:
+    def fit(self, train: Pair, validation: Pair, seed: int) -> MixtureNetwork:
         """Train on rows and choose the epoch on others."""
-        columns = TableEncoder().fit(train[0], validation[0])
-        engine = self._template._engine(columns, Prepared())
-        self.scale = TargetScale.fit(train[1][:, None])
-        rows, held_out = (Rows(X, y[:, None]).standard(self.scale) for X, y in (train, validation))
-        self.features = FeatureTensors(columns).fit(rows.X)
+        given = [Rows(X, y[:, None]) for X, y in (train, validation)]
+        self._scale = TargetScale.fit(given[0].y)
+        parts = [rows.standard(self._scale) for rows in given]
+        engine = self._template._engine(TableEncoder().fit(*(rows.X for rows in parts)), Prepared())
+        self._features = FeatureTensors(engine.columns).fit(parts[0].X)
         torch.manual_seed(seed)
-        self.network = engine.new_model(self.features, rows, seed).inner
+        self.network = engine.new_model(self._features, parts[0], seed).inner
         units = self._config | {"input_dim": self.network.backbone.output_dim}
         self.head = MixtureDensityHead(OmegaConf.create(units))
-        table, held_out_table = (engine.table(self.features, part) for part in (rows, held_out))
-        n, size, epochs = len(rows), engine.rows_per_batch(rows), engine.epochs(rows)
+        rows, held_out = (engine.table(self._features, part).columns for part in parts)
+        n, size, epochs = len(parts[0]), engine.rows_per_batch(parts[0]), engine.epochs(parts[0])
         parameters = [*self.network.parameters(), *self.head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=1e-5, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
@@ -57,7 +57,7 @@ class MixtureNetwork:
             self.network.train()
             for at in torch.randperm(n).tensor_split(-(-n // size)):
                 optimizer.zero_grad()
-                loss = self._loss(table[at])
+                loss = self._loss({name: column[at] for name, column in rows.items()})
                 if not torch.isfinite(loss):
                     continue
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -66,7 +66,7 @@ class MixtureNetwork:
             schedule.step()
             self.network.eval()
             with torch.inference_mode():
-                score = float(self._loss(held_out_table.columns))
+                score = float(self._loss(held_out))
             if score < best:
                 best = score
                 weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in (self.network, self.head)]
@@ -78,9 +78,9 @@ class MixtureNetwork:
     def predict(self, X: pd.DataFrame) -> tuple[Array, Array, Array]:
         """Shares, means and standard deviations of the Gaussians, each of shape (n, gaussians)."""
         with torch.inference_mode():
-            pi, sigma, mu = self._outputs(inputs_of(self.features, X, Prepared()))
+            pi, sigma, mu = self._outputs(inputs_of(self._features, X, Prepared()))
         shares = torch.softmax(pi.double(), 1).numpy()
-        return shares, self.scale.restore(mu.double().numpy()), sigma.double().numpy() * self.scale.scale
+        return shares, self._scale.restore(mu.double().numpy()), sigma.double().numpy() * self._scale.scale
 
     def _outputs(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         pi, sigma, mu = self.head(self.network.compute_backbone(self.network.embed_input(batch)))

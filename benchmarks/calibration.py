@@ -18,7 +18,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
-from bridges_tabular._regressor import BridgeRegressorMixin, Forecast
+from bridges_tabular import TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.core import scores
 from bridges_tabular.core.calibration import CALIBRATIONS
+from bridges_tabular.regressors.forecast import CalibratedForecast, HeldOut
 
 TABLES = ["concrete", "kin8nm", "power", "abalone", "california", "wine"]
 ENGINES: dict[str, Callable[[int], Any]] = {
@@ -45,52 +44,6 @@ COLUMNS = [
 ]
 COVERAGE = 0.9
 Array = NDArray[np.float64]
-
-
-class Recorded(BridgeRegressorMixin):
-    """A calibration of what an engine handed to its own."""
-
-    def __init__(self, calibration: str) -> None:
-        self.calibration = calibration
-
-    def fit(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> float:
-        """Fit as the engine did; returns the processor's seconds."""
-        (encoder, *others), named = arguments
-        start = time.process_time()
-        self._fit_calibration(None if self.calibration == "residuals" else encoder, *others, **named)
-        return time.process_time() - start
-
-    def distribution(self, forecast: Forecast) -> BinnedDistribution:
-        """Of rows to predict."""
-        return self._distribution(forecast if self.calibration != "residuals" else Forecast(forecast.point))
-
-    def conformal(self, distribution: BinnedDistribution) -> Array:
-        """Conformal intervals between quantiles of a distribution."""
-        assert self._conformal is not None
-        return self._conformal.interval(distribution, COVERAGE)
-
-
-@contextmanager
-def recording(calls: dict[str, Any]) -> Iterator[None]:
-    """Keep what engines hand to the calibration they share, and the time that takes."""
-    fit, predict = BridgeRegressorMixin._fit_calibration, BridgeRegressorMixin._distribution
-
-    def recorded_fit(self: Any, *args: Any, **named: Any) -> None:
-        start = time.process_time()
-        fit(self, *args, **named)
-        calls["fit"], calls["seconds"] = (args, named), time.process_time() - start
-
-    def recorded_predict(self: Any, forecast: Forecast) -> BinnedDistribution:
-        calls["forecast"] = forecast
-        return predict(self, forecast)
-
-    BridgeRegressorMixin._fit_calibration = recorded_fit  # type: ignore[method-assign]
-    BridgeRegressorMixin._distribution = recorded_predict  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        BridgeRegressorMixin._fit_calibration = fit  # type: ignore[method-assign]
-        BridgeRegressorMixin._distribution = predict  # type: ignore[method-assign]
 
 
 def load(data: Path, name: str, rows: int | None, seed: int) -> tuple[pd.DataFrame, Array]:
@@ -107,22 +60,32 @@ def load(data: Path, name: str, rows: int | None, seed: int) -> tuple[pd.DataFra
 
 def measure(model: Any, X: pd.DataFrame, y: Array) -> Iterator[dict[str, Any]]:
     """Train once; then one line for each calibration."""
-    calls: dict[str, Any] = {}
     trained = len(y) - len(y) // 5
-    with recording(calls):
-        start = time.process_time()
-        model.fit(X[:trained], y[:trained])
-        training = time.process_time() - start - calls["seconds"]
-        model.predict_distribution(X[trained:])
-    forecast, truth = calls["forecast"], y[trained:]
+    validation = trained - trained // 5
+    held_out = X[validation:trained], y[validation:trained]
+    start = time.process_time()
+    model.set_params(calibration="none").fit(X[:validation], y[:validation], eval_set=held_out)
+    training = time.process_time() - start
+    watched, new = (model._trained.forecast(rows)[0] for rows in (held_out[0], X[trained:]))
+    (code,) = model._trained.codes
+    standard = model.scale_.standardise(held_out[1][:, None])[:, 0]
+    truth = y[trained:]
     for calibration in [*CALIBRATIONS, "residuals"]:
-        recorded = Recorded(calibration)
-        seconds = recorded.fit(calls["fit"])
-        distribution = recorded.distribution(forecast)
-        plain, conformal = distribution.interval(COVERAGE), recorded.conformal(distribution)
+        start = time.process_time()
+        calibrated = CalibratedForecast.fit(
+            model.scale_,
+            0,
+            "pooled" if calibration == "residuals" else calibration,  # type: ignore[arg-type]
+            None if calibration == "residuals" else code,
+            HeldOut(watched, standard),
+            y_train=y[:validation],
+        )
+        seconds = time.process_time() - start
+        distribution = calibrated.distribution(new)
+        plain, conformal = (calibrated.interval(distribution, COVERAGE, apart) for apart in (False, True))
         yield {
             "calibration": calibration,
-            "rmse": scores.rmse(truth, forecast.point),
+            "rmse": scores.rmse(truth, model.predict(X[trained:])),
             "crps": scores.crps(distribution, truth),
             "log_score": scores.log_score(distribution, truth),
             "calibration_error": scores.calibration_error(distribution, truth),

@@ -1,10 +1,12 @@
 """Every scheme of both engines on a few small real tables, at its defaults, against least squares.
 
     python benchmarks/schemes.py --data-dir DIR --out RUN
+    python benchmarks/schemes.py --report
 
-compares the models of ``MODELS`` on ``TABLES`` with the same rows, splits and early stopping, writes the folder of a
-comparison (its report has the critical-difference plot), keeps the scores in benchmarks/results/schemes.csv, and prints
-geometric means over the tables of each engine's scores, as ratios to its own least squares.
+The first compares the models of ``MODELS`` on ``TABLES`` with the same rows, splits and early stopping, writes the
+folder of a comparison (its report has the critical-difference plot) and keeps the scores in
+benchmarks/results/schemes.csv. Both print geometric means over the tables of each engine's scores and times, as ratios
+to its own least squares.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import pandas as pd
 import yaml
 
 from bridges_tabular.experiments import compare
-from bridges_tabular.experiments.reporting.differences import over_tables
+from bridges_tabular.experiments.results import read_table
+from bridges_tabular.experiments.sections.across import over_tables
 
 RESULTS = Path(__file__).parent / "results" / "schemes.csv"
 TABLES = ("airfoil", "concrete", "energy", "kin8nm", "power", "abalone")
@@ -38,8 +41,14 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("BRIDGES_TABULAR_DATA"))
     parser.add_argument("--rows", type=int, default=1500, help="at most so many rows of each table")
     parser.add_argument("--seeds", type=int, default=2, help="number of splits")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the comparison")
+    parser.add_argument("--out", type=Path, help="folder of the comparison")
+    parser.add_argument("--report", action="store_true", help="print what stands in the file, run nothing")
     options = parser.parse_args()
+    if options.report:
+        print_ratios(read_table(RESULTS))
+        return
+    if options.out is None:
+        parser.error("--out has to name the folder of the comparison")
     if options.data_dir is None:
         parser.error("--data-dir or the variable BRIDGES_TABULAR_DATA has to name the folder of the tables")
     known = yaml.safe_load((Path(options.data_dir) / "datasets.yaml").read_text(encoding="utf-8"))
@@ -68,14 +77,14 @@ def print_ratios(results: pd.DataFrame) -> None:
     for name in SCHEMES:
         baseline = f"{name}_least_squares"
         of_engine = results[results["model"].str.startswith(f"{name}_")]
-        for score in ("rmse", "crps"):
+        for score in ("rmse", "crps", "fit_seconds"):
             ranking = over_tables(of_engine, baseline, score)
             if ranking is None:
                 continue
             for model in ranking.models:
                 better, worse = ranking.record(model)
                 ratio, rank = ranking.mean_ratio(model), ranking.ranks[model]
-                print(f"{score:5s} {model:24s} ratio {ratio:.3f}  rank {rank:.2f}  better {better}, worse {worse}")
+                print(f"{score:11s} {model:29s} ratio {ratio:.3f}  rank {rank:.2f}  better {better}, worse {worse}")
 
 
 if __name__ == "__main__":

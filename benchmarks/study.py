@@ -2,12 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/study.py postgresql
     OMP_NUM_THREADS=1 python benchmarks/study.py overhead throughput worth --data-dir DIR
+    python benchmarks/study.py worth --report
 
 postgresql starts Debian's server (apt-get install postgresql; pip install psycopg2-binary) on loopback with a fresh
 folder, as the user postgres where the benchmark runs as root, and kills one of two workers half way. throughput
 alternates between five trials of ours and five of the stock library. worth appends each finished study to
 results/study.csv and leaves out those that are there: stop it and start it again as you like, or name --tables,
---engines and --seeds to do a part. The tables are looked for in --data-dir or BRIDGES_TABULAR_DATA.
+--engines and --seeds to do a part; --report prints what stands there, and runs nothing. The tables are looked for in
+--data-dir or BRIDGES_TABULAR_DATA.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from optuna.trial import TrialState
 from scipy.stats import gmean
 
 from bridges_tabular.experiments import BridgeStudy, Experiment
+from bridges_tabular.experiments.studies.queue import is_lost
 
 RESULTS = Path(__file__).with_name("results") / "study.csv"
 # of the others it is y
@@ -103,13 +106,13 @@ def kill_one_of_two(trials: int = 40) -> None:
         while sum(trial.state.is_finished() for trial in study.trials) < trials // 2:
             time.sleep(0.1)
         running = study.get_trials(states=[TrialState.RUNNING], deepcopy=False)
-        victim = running[0].system_attrs["bridges_tabular:worker"]["process"][0]
+        victim = running[0].user_attrs["worker"]["process"][0]
         os.kill(victim, signal.SIGKILL)
         status = process.wait()
         found = study.trials
         states = pd.Series([trial.state.name for trial in found]).value_counts().to_dict()
         finished = [trial for trial in found if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-        lost = [trial for trial in found if trial.user_attrs.get("lost")]
+        lost = [trial for trial in found if is_lost(trial)]
         retried = {trial.user_attrs.get("retry_of") for trial in finished}
         draws = {tuple(sorted(map(str, trial.params.items()))) for trial in finished}
         print(f"postgresql: status {status}, states {states}; killed worker {victim}")
@@ -177,7 +180,7 @@ def throughput(data: Path, trials: int = 20, epochs: int = 10, batch: int = 256,
             with clock(used, "ours"):
                 # what optimize does before the page and the test scores
                 for search in study._searches:
-                    search.run(study._storage, lambda *_: None)
+                    search.run(search.queue(study._storage), lambda *_: None)
             with clock(used, "stock"):
                 stock.optimize(objective, n_trials=5)
         ours = study._searches[0].study(study._storage).trials
@@ -287,6 +290,10 @@ def worth(data: Path, tables: list[str], engines: list[str], seeds: list[int], t
                 RESULTS.parent.mkdir(exist_ok=True)
                 row.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
                 print(row.to_string(index=False, header=False), flush=True)
+    report_worth()
+
+
+def report_worth() -> None:
     if RESULTS.exists():
         print(worth_table(pd.read_csv(RESULTS)).to_string())
 
@@ -326,7 +333,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, help="default: 40, 100, 20 and 30, in the order of the parts")
     parser.add_argument("--epochs", type=int, default=10, help="of throughput")
     parser.add_argument("--rows", type=int, help="of throughput and worth, at most (default: all)")
+    parser.add_argument("--report", action="store_true", help="of worth: print what stands in the file, run nothing")
     options = parser.parse_args()
+    if options.report:
+        if options.parts != ["worth"]:
+            parser.error("--report: worth alone keeps its results")
+        report_worth()
+        return
     if options.data_dir is None and set(options.parts) != {"postgresql"}:
         sys.exit("skipped: the tables are not here; name their folder with --data-dir or BRIDGES_TABULAR_DATA")
     for part in options.parts:

@@ -148,9 +148,12 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         """An unfitted copy of the classifier."""
         estimator = _imported(self.estimator) if isinstance(self.estimator, str) else clone(self.estimator)
         try:
-            return estimator.set_params(**(self.estimator_params or {}))
+            estimator.set_params(**(self.estimator_params or {}))
+            # scikit-learn's own check what they were given before they fit
+            getattr(estimator, "_validate_params", lambda: None)()
         except (TypeError, ValueError) as error:
-            raise ValueError(f"estimator_params: {error}") from None
+            raise ValueError(f"estimator_params: {' '.join(str(error).split())}") from None
+        return estimator
 
 
 @dataclass(frozen=True)

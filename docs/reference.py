@@ -11,9 +11,8 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from bridges_tabular.boosting import XGBBridgeRegressor
-from bridges_tabular.experiments.blocks import ReportBlock, SplitBlock, StudyBlock, TableBlock
-from bridges_tabular.tabular import TabularBridgeRegressor
+from bridges_tabular.experiments.blocks import ReportBlock, SplitBlock, StudyBlock, TableBlock, alternatives
+from bridges_tabular.experiments.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -21,7 +20,6 @@ PARAMETERS = ROOT / "docs" / "parameters.md"
 START, END = "<!-- reference: written by docs/reference.py -->", "<!-- end of the reference -->"
 
 _BLOCKS = {"table": TableBlock, "split": SplitBlock, "report": ReportBlock, "study": StudyBlock}
-_ENGINES = {"tabular": TabularBridgeRegressor, "xgboost": XGBBridgeRegressor}
 
 
 def main() -> None:
@@ -44,7 +42,7 @@ def blocks_table() -> str:
         lines += [
             f"| `{name}.{item.name}` | {_default(item)} | {_cell(item.metadata['help'])} |" for item in fields(block)
         ]
-    lines.append("| `models.NAME.engine` | required | `tabular` or `xgboost` |")
+    lines.append(f"| `models.NAME.engine` | required | {alternatives(f'`{name}`' for name in ENGINES)} |")
     lines.append(
         "| `models.NAME.…` | | any parameter of the engine's regressor, see [docs/parameters.md](docs/parameters.md) |"
     )
@@ -52,20 +50,22 @@ def blocks_table() -> str:
 
 
 def parameters_page() -> str:
-    """Return the parameters of both engines as a page in Markdown."""
+    """Return the parameters of all engines as a page in Markdown."""
     parts = [
         "# Parameters of the models",
         "Keys of a block under `models` in an experiment file, and arguments of the regressors in Python. Written by"
         " `python docs/reference.py` from the docstrings.",
     ]
-    for engine, regressor in _ENGINES.items():
+    for engine in ENGINES.values():
         lines = [
-            f"## `engine: {engine}`, {regressor.__name__}",
+            f"## `engine: {engine.name}`, {engine.class_name}",
             "",
             "| key | type and default | what it is |",
             "|---|---|---|",
         ]
-        lines += [f"| `{names}` | {_cell(kind)} | {_cell(text)} |" for names, kind, text in _documented(regressor)]
+        lines += [
+            f"| `{names}` | {_cell(kind)} | {_cell(text)} |" for names, kind, text in _documented(engine.regressor())
+        ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 

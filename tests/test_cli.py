@@ -62,9 +62,9 @@ def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "fit_and_score", fit_and_score)
 
 
-def command(*arguments: str, **settings: Any) -> subprocess.Popen[str]:
+def command(*arguments: str, module: str = "bridges_tabular", **settings: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bridges_tabular.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         text=True,
         env=ENVIRONMENT,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | settings,
@@ -121,7 +121,7 @@ def test_train_and_predict_give_the_predictions_of_compare(folder: Path, capsys:
     for model in ("network_bridge", "xgboost_bins"):
         assert main(["train", "my.yaml", "--model", model, "--out", model, "--quiet", *SMALL]) == 0
         saved = [path.suffix for path in (folder / model).rglob("*") if path.is_file()]
-        assert set(saved) <= {".json", ".safetensors", ".ubj", ".yaml", ".csv"}
+        assert set(saved) <= {".json", ".safetensors", ".md", ".yaml", ".csv"}
         process = command("predict", model, "new.csv", "--out", f"{model}.csv", "--quantiles", "0.05,0.5")
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
@@ -164,6 +164,54 @@ def test_a_model_of_points_is_predicted_without_quantiles(folder: Path, capsys: 
     assert "there is no table 'gone.csv'" in refused(capsys, "predict", "points", "gone.csv", "--out", "e.csv")
     assert "runs holds no model" in refused(capsys, "predict", "runs", "diamonds", "--out", "e.csv")
     assert sorted(p.name for p in folder.iterdir()) == ["all.csv", "empty.csv", "narrow.csv", "points"]
+
+
+@pytest.mark.parametrize("regressor", [bridges_tabular.XGBBridgeRegressor, bridges_tabular.TabularBridgeRegressor])
+def test_a_model_of_an_array_takes_columns_by_position(
+    folder: Path, capsys: pytest.CaptureFixture[str], regressor: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    short = {"n_estimators": 5} if regressor is bridges_tabular.XGBBridgeRegressor else {"max_epochs": 2}
+    model = regressor(n_bins=8, **short).fit(X, X[:, 0] - X[:, 2] + rng.normal(0, 0.1, 120))
+    model.save("model")
+    pd.DataFrame(X, columns=["c", "a", "b"]).to_csv("new.csv", index=False)
+    assert main(["predict", "model", "new.csv", "--out", "found.csv", "--quantiles", "0.5"]) == 0
+    assert capsys.readouterr().err == ""
+    found = read_csv("found.csv")
+    np.testing.assert_allclose(found["y_pred"], model.predict(X), rtol=1e-6)
+    np.testing.assert_allclose(found["q50"], model.predict_quantiles(X, [0.5])[:, 0], rtol=1e-6)
+    pd.DataFrame(X[:, :2], columns=["c", "a"]).to_csv("narrow.csv", index=False)
+    error = refused(capsys, "predict", "model", "narrow.csv", "--out", "none.csv")
+    assert "narrow.csv has 2 columns, and the model in model takes 3: it was fitted on an array" in error
+    assert not (folder / "none.csv").exists()
+
+
+def test_dates_reach_a_network_and_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    when = pd.date_range("2021-01-01", periods=200).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"when": when, "note": rng.choice(["2021-05-05", "unknown"], 200), "x": rng.normal(size=200)})
+    frame.assign(y=np.arange(200) + frame["x"]).to_csv("t.csv", index=False)
+    block = {"engine": "tabular", "scheme": "soft", "n_bins": 8, "max_epochs": 2}
+    content = {"table": {"source": "t.csv", "target": "y"}, "models": {"network": block}}
+    (folder / "my.yaml").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["compare", "my.yaml", "--out", "run"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "dates" in line] == ["bridges-tabular: column 'when' is read as dates"]
+    page = (folder / "run" / "report.html").read_text("utf-8")
+    assert "<b>1</b> numbers, <b>1</b> dates and <b>1</b> categories" in page
+    assert main(["train", "my.yaml", "--model", "network", "--out", "model", "--quiet"]) == 0
+    assert main(["predict", "model", "t.csv", "--out", "all.csv"]) == 0
+    assert "dates" not in capsys.readouterr().err
+    predictions = read_csv("run/predictions.csv").set_index("row")["y_pred"]
+    np.testing.assert_allclose(read_csv("all.csv")["y_pred"][predictions.index], predictions, rtol=1e-6)
+    # a column of text whose few values all look like dates stays what it was to the model
+    frame[frame["note"] != "unknown"].to_csv("few.csv", index=False)
+    assert main(["predict", "model", "few.csv", "--out", "some.csv", "--quiet"]) == 0
+    expected = read_csv("all.csv")["y_pred"][frame["note"] != "unknown"]
+    np.testing.assert_allclose(read_csv("some.csv")["y_pred"], expected, rtol=1e-6)
+    frame.assign(when="2021-13-01").to_csv("wrong.csv", index=False)
+    assert "column 'when' held dates in fit" in refused(capsys, "predict", "model", "wrong.csv", "--out", "n.csv")
 
 
 @pytest.mark.usefixtures("no_fit")
@@ -337,9 +385,10 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
-def test_help_is_quick_and_complete() -> None:
+@pytest.mark.parametrize("module", ["bridges_tabular", "bridges_tabular.cli"])
+def test_help_is_quick_and_complete(module: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = command("--help")
+    process = command("--help", module=module)
     out, err = process.communicate(timeout=60)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (process.returncode, err) == (0, "")

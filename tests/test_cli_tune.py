@@ -86,6 +86,37 @@ def wait_for(journal: Path, finished: int) -> None:
     raise AssertionError("the study does not get on")
 
 
+def recorded(journal: str) -> list[optuna.trial.FrozenTrial]:
+    """The trials as Optuna reads them."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal))
+    return optuna.load_study(study_name="my.bins", storage=storage).trials
+
+
+def children(process: subprocess.Popen[str]) -> list[Path]:
+    """The processes that a process has started."""
+    number = str(process.pid)
+    stats = {path.parent: path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")}
+    return [path for path, fields in stats.items() if fields[1] == number]
+
+
+def is_alive(process: Path) -> bool:
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def workers_of(process: subprocess.Popen[str], number: int) -> list[Path]:
+    """Wait until a command has started its workers."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        found = children(process)
+        if len(found) == number:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("no workers")
+
+
 def test_tune_leaves_its_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "my.yaml", "study.trials=4", "--out", "out"]) == 0
     captured = capsys.readouterr()
@@ -159,9 +190,8 @@ def test_a_killed_worker_is_replaced_by_the_others(folder: Path) -> None:
     arguments = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null"]
     process = command(*arguments, "study.workers=2", "study.trials=8", "study.pruner={name: none}", "--out", "out")
     wait_for(folder / "out" / "study.log", finished=2)
-    lines = [json.loads(line) for line in (folder / "out" / "study.log").read_text("utf-8").splitlines()]
-    claims = [line["system_attr"].get("bridges_tabular:worker") for line in lines if line["op_code"] == 9]
-    os.kill([claim["process"][0] for claim in claims if claim][-1], signal.SIGKILL)
+    running = next(trial for trial in recorded("out/study.log") if "worker" in trial.user_attrs and not trial.values)
+    os.kill(running.user_attrs["worker"]["process"][0], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     trials = pd.read_csv("out/trials.csv")
@@ -183,13 +213,42 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
         said = "bridges-tabular: interrupted, finished trials are kept: the same command goes on"
         assert err.splitlines()[-1] == said
         assert "Traceback" not in err
-        journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend("out/study.log"))
-        kept = [t.number for t in optuna.load_study(study_name="my.bins", storage=journal).trials if t.values]
+        kept = [trial.number for trial in recorded("out/study.log") if trial.values]
         assert kept
     assert main([*slow, "--quiet"]) == 0
     trials = pd.read_csv("out/trials.csv")
     assert (trials["state"] != "lost").sum() == 5
     assert trials.loc[kept, "state"].isin(["complete", "pruned"]).all()
+
+
+@pytest.mark.parametrize("moment", ["importing", "running"])
+def test_workers_end_with_the_command_that_started_them(folder: Path, moment: str) -> None:
+    slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null"]
+    slow += ["study.pruner={name: none}", "--out", "out", "--quiet"]
+    process = command(*slow, "study.workers=2")
+    workers = workers_of(process, 2)
+    if moment == "running":
+        wait_for(folder / "out" / "study.log", finished=1)
+    process.kill()
+    time.sleep(1)
+    assert not [worker for worker in workers if is_alive(worker)]
+    process.communicate()
+    assert main(slow) == 0
+    trials = pd.read_csv("out/trials.csv")
+    assert states(trials)["complete"] == 5
+    assert states(trials).get("lost", 0) <= 2
+    assert set(trials.loc[trials["state"] == "lost", "error"]) <= {"interrupted", "its process ended"}
+
+
+def test_ctrl_c_ends_workers_that_have_yet_to_begin(folder: Path) -> None:
+    process = command("tune", "my.yaml", "study.workers=2", "--out", "out", start_new_session=True)
+    workers = workers_of(process, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("bridges-tabular: interrupted")
+    assert "Traceback" not in err
+    assert not [worker for worker in workers if is_alive(worker)]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +283,7 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
         (["my.yaml", "study.storage=grpc://nowhere"], ["study.storage", "grpc://HOST:PORT"]),
         (["my.yaml", "study.storage=nonsense://u:secret@h/x"], ["study.storage: nonsense://u:***@h/x cannot be"]),
         (["my.yaml", "study.storage=sqlite:////nowhere/at/all.db"], ["study.storage", "unable to open"]),
+        (["my.yaml", "study.storage='sqlite://'"], ["study.storage: sqlite:// names no file: sqlite:///FILE"]),
         (["my.yaml", "models.bins.calibration=none", "models.bins.scheme=least_squares", "study.metric=crps",
           "study.bundled_space=true"], ["crps scores distributions, and bins (scheme least_squares)"]),
         (["my.yaml", "--out", "notes"], ["notes holds files that are not of a study"]),

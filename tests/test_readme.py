@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from bridges_tabular.cli import main
 from bridges_tabular.experiments import Experiment
+from bridges_tabular.experiments.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,6 +89,6 @@ def test_the_reference_is_that_of_the_code(reference: ModuleType) -> None:
 
 def test_the_reference_holds_every_parameter(reference: ModuleType) -> None:
     page = reference.parameters_page()
-    for regressor in (reference.TabularBridgeRegressor, reference.XGBBridgeRegressor):
-        named = set(re.findall(r"`(\w+)`", page.split(regressor.__name__)[1].split("\n## ")[0]))
-        assert set(regressor().get_params(deep=False)) <= named
+    for engine in ENGINES.values():
+        named = set(re.findall(r"`(\w+)`", page.split(engine.class_name)[1].split("\n## ")[0]))
+        assert set(inspect.signature(engine.regressor()).parameters) <= named

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 from bridges_tabular.boosting.engine import BoostedBridge, BoostingEngine
 from bridges_tabular.boosting.explain import contributions
 from bridges_tabular.boosting.settings import Settings
-from bridges_tabular.core.bins import PLACEMENTS
-from bridges_tabular.core.encoders import KERNELS
+from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
+from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder, check_table
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     import xgboost as xgb
 
 Floats = NDArray[np.float64]
+
+
+_SHARED = (
+    *("n_bins", "placement", "margin", "uniform_share", "smoothing", "kernel"),
+    *("autoencoding_weight", "alignment_weight"),
+)
 
 
 class XGBBridgeRegressor(BridgeRegressor):
@@ -52,10 +58,10 @@ class XGBBridgeRegressor(BridgeRegressor):
         Where the bins lie, see :class:`~bridges_tabular.core.bins.Bins`.
     margin : float, default=0.1
         How far the bins reach beyond the training targets, as a share of their range.
-    uniform_share : float, optional
-        Share of the uniform distribution in the placement "blend". Default: 0.2.
-    smoothing : float, optional
-        Width of the codes' kernel in local bin widths. Default: 0.75 on a cross-fitted location, else 1.5.
+    uniform_share : float, default=0.75
+        Share of the uniform distribution in the placement "blend".
+    smoothing : float, default=1.0
+        Width of the codes' kernel in local bin widths.
     kernel : {"tilted", "gaussian", "histogram", "two_hot"}, default="tilted"
         Of the soft scheme, see :class:`~bridges_tabular.core.encoders.SoftEncoder`.
     autoencoding_weight, alignment_weight, regression_weight : float, default=10.0, 1.0, None
@@ -145,15 +151,7 @@ class XGBBridgeRegressor(BridgeRegressor):
     _parameter_constraints: dict[str, Any] = {
         "scheme": [StrOptions({"least_squares", "hard", "soft", "pretrained", "end_to_end"})],
         "location": [StrOptions({"cross_fitted", "none"})],
-        "n_bins": [Interval(Integral, 2, None, closed="left")],
-        "placement": [StrOptions(set(PLACEMENTS))],
-        "margin": [Interval(Real, 0, None, closed="left")],
-        "uniform_share": [Interval(Real, 0, 1, closed="both"), None],
-        "smoothing": [Interval(Real, 0, None, closed="neither"), None],
-        "kernel": [StrOptions(set(KERNELS))],
-        "autoencoding_weight": [Interval(Real, 0, None, closed="left")],
-        "alignment_weight": [Interval(Real, 0, None, closed="left")],
-        "regression_weight": [Interval(Real, 0, None, closed="left"), None],
+        **constraints(*_SHARED, optional=("regression_weight",)),
         **CALIBRATION_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -179,14 +177,14 @@ class XGBBridgeRegressor(BridgeRegressor):
         scheme: Literal["least_squares", "hard", "soft", "pretrained", "end_to_end"] = "end_to_end",
         *,
         location: Literal["cross_fitted", "none"] = "cross_fitted",
-        n_bins: int = 32,
+        n_bins: int = PARAMETERS["n_bins"].default,
         placement: Literal["blend", "quantile", "uniform", "kmeans"] = "blend",
-        margin: float = 0.1,
-        uniform_share: float | None = None,
-        smoothing: float | None = None,
+        margin: float = PARAMETERS["margin"].default,
+        uniform_share: float = PARAMETERS["uniform_share"].default,
+        smoothing: float = PARAMETERS["smoothing"].default,
         kernel: Literal["tilted", "gaussian", "histogram", "two_hot"] = "tilted",
-        autoencoding_weight: float = 10.0,
-        alignment_weight: float = 1.0,
+        autoencoding_weight: float = PARAMETERS["autoencoding_weight"].default,
+        alignment_weight: float = PARAMETERS["alignment_weight"].default,
         regression_weight: float | None = None,
         calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
         calibration_fraction: float | None = None,
@@ -277,7 +275,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         shares = contributions(model, model.features.values(check_table(self, X, reset=False)))
         shares = np.column_stack([model.features.by_source(shares[:, :-1]), shares[:, -1]]) * self.scale_.scale[0]
         shares[:, -1] += self.scale_.mean[0]
-        return shares
+        return np.asarray(shares)
 
     def get_booster(self) -> xgb.Booster:
         """Return the booster of the last stage, over the bins unless the scheme is "least_squares".
@@ -285,7 +283,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         Its rounds end with the best one. On a cross-fitted location its last feature is that location; the other
         boosters come from :meth:`get_location_boosters`. All are of the standardised target.
         """
-        return self._bridge.trees.booster  # type: ignore[attr-defined]
+        return self._bridge.trees.booster  # type: ignore[attr-defined, no-any-return]
 
     def get_location_boosters(self) -> list[xgb.Booster]:
         """Return the location's boosters: that of all rows, then the fold models."""

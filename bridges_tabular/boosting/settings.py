@@ -22,10 +22,10 @@ from bridges_tabular.regressors.tables import TableEncoder
 
 Floats = NDArray[np.float64]
 
-# bins on residuals: narrow codes, logits of low rank, small trees
+# bins on residuals: logits of low rank, small trees
 _RANK = 4
-_RESIDUAL_DEFAULTS = {"uniform_share": 0.2, "smoothing": 0.75, "max_depth": 4, "reg_lambda": 5.0}
-_DEFAULTS = {"uniform_share": 0.2, "smoothing": 1.5, "max_depth": 6, "reg_lambda": 1.0}
+_RESIDUAL_DEFAULTS = {"max_depth": 4, "reg_lambda": 5.0}
+_DEFAULTS = {"max_depth": 6, "reg_lambda": 1.0}
 # Newton steps by the diagonal of a hessian come out short where logits are coupled
 _BINS_SPEED = 2
 _RESIDUAL_SPEED = 3
@@ -91,7 +91,7 @@ class Settings:
                 f"kernel={self._given.kernel!r} has no effect with scheme={self._given.scheme!r}: "
                 "only the soft encoder has a kernel"
             )
-        if self._given.uniform_share is not None and self._given.placement != "blend":
+        if self._given.uniform_share != PARAMETERS["uniform_share"].default and self._given.placement != "blend":
             raise ValueError(
                 f"uniform_share has no effect with placement={self._given.placement!r}: it is of 'blend' alone"
             )
@@ -166,15 +166,15 @@ class Settings:
         return BinnedTarget.from_arrays(self._codec(), arrays, self.weights)
 
     def _codec(self) -> TargetCodec:
-        given, own = self._given, self._defaults
+        given = self._given
         return TargetCodec(
             given.scheme,
             given.n_bins,
             given.placement,
             given.kernel,
-            own["smoothing"] if given.smoothing is None else given.smoothing,
+            given.smoothing,
             margin=given.margin,
-            uniform_share=own["uniform_share"] if given.uniform_share is None else given.uniform_share,
+            uniform_share=given.uniform_share,
         )
 
     def _tree_params(self, defaults: dict[str, float], learning_rate: float) -> dict[str, Any]:

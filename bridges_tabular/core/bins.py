@@ -31,6 +31,16 @@ class Bins:
     centers : array of shape (k,)
         Strictly increasing, ``edges[j] <= centers[j] <= edges[j + 1]``. The outer two reach the smallest and the
         largest training target, so that every training target is a convex combination of centres.
+
+    Examples
+    --------
+    >>> bins = Bins.fit([0.0, 1.0, 2.0, 4.0, 8.0], 3, "quantile", margin=0.0)
+    >>> bins.edges
+    array([0. , 1.5, 6. , 8. ])
+    >>> bins.centers
+    array([0., 3., 8.])
+    >>> bins.assign([0.5, 7.0])
+    array([0, 2])
     """
 
     edges: Floats
@@ -234,7 +244,7 @@ def _levels_around(atoms: Floats, parts: float) -> Floats:
     end = np.concatenate([np.maximum(atoms - half, np.append(0.0, between)), [1.0]])
     # a hair more, so that rounding decides nothing
     counts = np.floor((end - begin) * parts + 0.5 + 1e-6).astype(int)
-    cuts = [np.linspace(*ends, count + 1) for *ends, count in zip(begin, end, counts, strict=True) if count]
+    cuts = [np.linspace(a, b, count + 1) for a, b, count in zip(begin, end, counts, strict=True) if count]
     meeting = (begin + end)[1:-1][counts[1:-1] == 0] / 2
     return np.sort(np.concatenate([*cuts, meeting]))
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.decoder import LinearDecoder
 from bridges_tabular.core.encoders import (
-    CodeLogits,
     HardEncoder,
     LearnedEncoder,
     SoftEncoder,
@@ -44,10 +43,6 @@ class TargetCodec(nn.Module):
         "softmax_least_squares" uses the decoder alone.
     n_bins, placement, kernel, smoothing, margin, uniform_share
         See :class:`~bridges_tabular.core.bins.Bins` and :class:`~bridges_tabular.core.encoders.SoftEncoder`.
-    encoder_logits : {"linear", "quadratic", "mlp"}, default="linear"
-        Of a learned encoder, see :class:`~bridges_tabular.core.encoders.LearnedEncoder`.
-    ordered_values : bool, default=False
-        Keep the decoder's values in the order of the classes, see :class:`~bridges_tabular.core.decoder.LinearDecoder`.
     pretraining_steps : int, default=250
         Steps of the "pretrained" scheme.
     encoder_class : callable, optional
@@ -66,6 +61,16 @@ class TargetCodec(nn.Module):
     ------
     ValueError
         For a scheme without classes, an encoder where there is none to replace, or a number out of its limits.
+
+    Examples
+    --------
+    >>> y = np.random.default_rng(0).normal(size=1_000)
+    >>> codec = TargetCodec("soft", n_bins=16).fit(y)
+    >>> psi = codec.encode(torch.tensor([-0.5, 1.0])).exp()
+    >>> psi.shape
+    torch.Size([2, 16])
+    >>> codec.decode(psi).round(decimals=2)
+    tensor([-0.5000,  1.0000])
     """
 
     edges: Tensor
@@ -84,8 +89,6 @@ class TargetCodec(nn.Module):
         *,
         margin: float = PARAMETERS["margin"].default,
         uniform_share: float = PARAMETERS["uniform_share"].default,
-        encoder_logits: CodeLogits = "linear",
-        ordered_values: bool = False,
         pretraining_steps: int = PARAMETERS["pretraining_steps"].default,
         encoder_class: Callable[[Bins, float], TargetEncoder] | None = None,
     ) -> None:
@@ -102,8 +105,6 @@ class TargetCodec(nn.Module):
         self.smoothing = smoothing
         self.margin = margin
         self.uniform_share = uniform_share
-        self.encoder_logits = encoder_logits
-        self.ordered_values = ordered_values
         self.pretraining_steps = pretraining_steps
         self.encoder_class = encoder_class
         edges = np.linspace(-1, 1, n_bins + 1)
@@ -154,7 +155,7 @@ class TargetCodec(nn.Module):
         self.encoder = self._new_encoder(bins)
         if not isinstance(self.encoder, LearnedEncoder):
             self.family = TiltedFamily(bins, self.smoothing)
-        self.decoder = LinearDecoder(bins, self.ordered_values)
+        self.decoder = LinearDecoder(bins)
         self.encoder.requires_grad_(scheme.moves_code)
         self.decoder.requires_grad_(scheme.trains_decoder)
         self.to(device)
@@ -164,7 +165,7 @@ class TargetCodec(nn.Module):
         if self.encoder_class is not None:
             return self.encoder_class(bins, self.smoothing)
         if scheme.learns_code:
-            return LearnedEncoder(bins, self.smoothing, self.encoder_logits)
+            return LearnedEncoder(bins, self.smoothing)
         return HardEncoder(bins) if scheme.one_hot else SoftEncoder(bins, self.kernel, self.smoothing)
 
     @property
@@ -191,15 +192,6 @@ class TargetCodec(nn.Module):
             numbers = bits.cpu().numpy().view(np.float64)
             self._build(Bins(*np.split(numbers, [numbers.size // 2 + 1])))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def standardisation(
-    y: NDArray[np.float64], sample_weight: NDArray[np.floating[Any]] | None = None
-) -> tuple[float, float]:
-    """Weighted mean and standard deviation of the targets; the latter is 1 where they are all the same."""
-    mean = float(np.average(y, weights=sample_weight))
-    scale = float(np.sqrt(np.average((y - mean) ** 2, weights=sample_weight)))
-    return mean, scale if scale > 0 else 1.0
 
 
 def _pretrain(encoder: TargetEncoder, decoder: LinearDecoder, y: Tensor, weight: Tensor | None, steps: int) -> None:

@@ -20,29 +20,30 @@ class LinearDecoder(nn.Module):
     Parameters
     ----------
     bins : Bins
-    ordered : bool, default=False
-        Keep the values in the order of the classes, mu_1 < ... < mu_k, whatever training does.
+
+    Examples
+    --------
+    >>> decoder = LinearDecoder(Bins([0.0, 1.0, 3.0], [0.5, 2.0]))
+    >>> decoder(torch.tensor([[0.5, 0.5], [0.0, 1.0]])).detach()
+    tensor([1.2500, 2.0000])
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, bins: Bins, ordered: bool = False) -> None:
+    def __init__(self, bins: Bins) -> None:
         super().__init__()
-        self._ordered = ordered
         low, high = bins.support
         self.register_buffer("low", torch.tensor(low, dtype=torch.float32))
         self.register_buffer("high", torch.tensor(high, dtype=torch.float32))
         self.register_buffer("_centers", torch.as_tensor(bins.centers, dtype=torch.float32))
-        # logits of the values within the support, or of the gaps that divide it
-        self.position = nn.Parameter(torch.empty(bins.n_bins + 1 if ordered else bins.n_bins))
+        # logits of the values within the support
+        self.position = nn.Parameter(torch.empty(bins.n_bins))
         self._set_values(bins.centers)
 
     @property
     def values(self) -> Tensor:
         """The value mu of every class, of shape (k,)."""
-        if self._ordered:
-            return torch.lerp(self.low, self.high, torch.softmax(self.position, 0).cumsum(0)[:-1])
         return torch.lerp(self.low, self.high, torch.sigmoid(self.position))
 
     def forward(self, pi: Tensor) -> Tensor:
@@ -79,10 +80,5 @@ class LinearDecoder(nn.Module):
         fraction = (torch.as_tensor(values, dtype=torch.float64) - self.low.cpu().double()) / (
             self.high.cpu().double() - self.low.cpu().double()
         )
-        if self._ordered:
-            ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
-            gaps = torch.cat([ends[:1], fraction.clamp(0, 1).sort().values, ends[1:]]).diff()
-            self.position.copy_(gaps.clamp(min=1e-6).log())
-            return
         # a value on the bound itself has no finite position: stop a millionth short of it
         self.position.copy_(torch.logit(fraction, eps=1e-6))

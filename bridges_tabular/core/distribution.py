@@ -115,6 +115,9 @@ class BinnedDistribution:
     def __getitem__(self, index: int | slice | ArrayLike) -> BinnedDistribution:
         """Rows by position, slice, mask or positions; an integer gives a batch of one row."""
         picked: Any = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
+        if not isinstance(index, slice) and not picked.size:
+            # to numpy an empty list is one of floating point numbers
+            picked = picked.astype(np.intp)
         edges, *per_row = self._rows
         return self._from_valid(Rows(edges if edges.ndim == 1 else edges[picked], *(a[picked] for a in per_row)))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,12 +17,7 @@ from torch import Tensor, nn
 from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.parameters import KERNELS, PARAMETERS, Kernel
 
-__all__ = ["CODE_LOGITS", "KERNELS", "HardEncoder", "Kernel", "LearnedEncoder", "SoftEncoder", "TargetEncoder"]
-
-CodeLogits = Literal["linear", "quadratic", "mlp"]
-CODE_LOGITS: tuple[str, ...] = get_args(CodeLogits)
-
-_HIDDEN_UNITS = 16
+__all__ = ["KERNELS", "HardEncoder", "Kernel", "LearnedEncoder", "SoftEncoder", "TargetEncoder", "TiltedFamily"]
 
 # log of a probability that is exactly zero: finite, so that 0 * log 0 is 0, and exp of it is 0 in every precision
 LOG_ZERO = -1e4
@@ -36,6 +30,17 @@ class TargetEncoder(nn.Module, ABC):
     ----------
     bins : Bins
         The classes, kept as the attribute ``bins``; targets are in their units.
+
+    Examples
+    --------
+    >>> class NearestCenter(TargetEncoder):
+    ...     def log_probs(self, y):
+    ...         distance = (y[:, None] - torch.as_tensor(self.bins.centers, dtype=y.dtype)).abs()
+    ...         logs = torch.full_like(distance, LOG_ZERO)
+    ...         return logs.scatter(1, distance.argmin(1, keepdim=True), 0.0)
+    >>> NearestCenter(Bins([0.0, 1.0, 3.0], [0.2, 1.5]))(torch.tensor([0.7, 1.0]))
+    tensor([[1., 0.],
+            [0., 1.]])
     """
 
     def __init__(self, bins: Bins) -> None:
@@ -52,7 +57,14 @@ class TargetEncoder(nn.Module, ABC):
 
 
 class HardEncoder(TargetEncoder):
-    """One-hot code of the bin that holds y; off the support, of the nearest bin."""
+    """One-hot code of the bin that holds y; off the support, of the nearest bin.
+
+    Examples
+    --------
+    >>> HardEncoder(Bins([0.0, 1.0, 3.0], [0.5, 2.0]))(torch.tensor([0.7, 9.0]))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
 
     inner_edges: Tensor
 
@@ -88,6 +100,15 @@ class SoftEncoder(TargetEncoder):
     Notes
     -----
     Targets off the support (for "two_hot" and "tilted", beyond the outer centres) are coded as the nearest one on it.
+
+    Examples
+    --------
+    >>> bins = Bins([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 3.5])
+    >>> SoftEncoder(bins, "two_hot")(torch.tensor([1.75]))
+    tensor([[0.0000, 0.7500, 0.2500, 0.0000]])
+    >>> code = SoftEncoder(bins)(torch.tensor([1.75]))
+    >>> round((code @ torch.tensor(bins.centers, dtype=torch.float32)).item(), 2)
+    1.75
     """
 
     _edges: Tensor
@@ -128,7 +149,7 @@ class SoftEncoder(TargetEncoder):
 
 
 class LearnedEncoder(TargetEncoder):
-    """Trainable code psi(y) = softmax(exp(-S) (A tau(y) + B + R(tau(y)))).
+    """Trainable code psi(y) = softmax(exp(-S) (A tau(y) + B)).
 
     A, B (one number a class) and S (the log of a temperature) are parameters. They start at the "tilted" soft code,
     where A_{j+1} - A_j = 1 / (s^2 D_j) and B_{j+1} - B_j = -(c_j + c_{j+1}) / (2 s^2 D_j) + log(w_{j+1} / w_j) for
@@ -140,51 +161,53 @@ class LearnedEncoder(TargetEncoder):
     bins : Bins
     smoothing : float, default=1.0
         Width of the kernel it starts from, in local bin widths.
-    logits : {"linear", "quadratic", "mlp"}, default="linear"
-        What R is, which starts at zero: nothing, C tau^2 with one number a class (classes of their own widths), or a
-        network of one hidden layer.
+
+    Examples
+    --------
+    >>> bins = Bins([0.0, 1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 3.5])
+    >>> encoder = LearnedEncoder(bins)
+    >>> torch.allclose(encoder(torch.tensor([1.75])), SoftEncoder(bins)(torch.tensor([1.75])))
+    True
+    >>> [tuple(parameter.shape) for parameter in encoder.parameters()]
+    [(4,), (4,), ()]
     """
 
-    def __init__(
-        self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default, logits: CodeLogits = "linear"
-    ) -> None:
+    def __init__(self, bins: Bins, smoothing: float = PARAMETERS["smoothing"].default) -> None:
         super().__init__(bins)
         PARAMETERS["smoothing"].check(smoothing)
-        if logits not in CODE_LOGITS:
-            raise ValueError(f"encoder_logits must be one of {', '.join(CODE_LOGITS)}, got {logits!r}")
         self.family = TiltedFamily(bins, smoothing)
         self.slopes = nn.Parameter(self.family.slopes.clone())
         self.offsets = nn.Parameter(self.family.offsets.clone())
         self.log_temperature = nn.Parameter(torch.zeros(()))
-        if logits == "quadratic":
-            self.curvatures = nn.Parameter(torch.zeros(bins.n_bins))
-        elif logits == "mlp":
-            last = nn.Linear(_HIDDEN_UNITS, bins.n_bins)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.network = nn.Sequential(nn.Linear(1, _HIDDEN_UNITS), nn.Tanh(), last)
-        self._kind = logits
 
     def log_probs(self, y: Tensor) -> Tensor:
         """Log of psi(y), of shape (n, k)."""
         return torch.log_softmax(self.logits(self.family.tilt(y)), dim=-1)
 
     def logits(self, tilt: Tensor) -> Tensor:
-        """exp(-S) (A tau + B + R(tau)) for tilts tau of shape (n,), of shape (n, k)."""
+        """exp(-S) (A tau + B) for tilts tau of shape (n,), of shape (n, k)."""
         # scaled before they meet the rows: what is done to k numbers costs nothing, to n x k it does
         scale = torch.exp(-self.log_temperature)
-        logits = torch.addcmul(self.offsets * scale, tilt[:, None], self.slopes * scale)
-        if self._kind == "quadratic":
-            logits = torch.addcmul(logits, tilt.square()[:, None], self.curvatures * scale)
-        elif self._kind == "mlp":
-            logits = logits + scale * self.network(tilt[:, None])
-        return logits
+        return torch.addcmul(self.offsets * scale, tilt[:, None], self.slopes * scale)
 
 
 class TiltedFamily(nn.Module):
     """Logits A tau(y) + B with the tilt tau chosen so that the mean over the centres is y.
 
     tau has no closed form; it is solved once on a grid of targets and interpolated, to about a hundredth of a bin.
+
+    Parameters
+    ----------
+    bins : Bins
+    smoothing : float, default=1.0
+        Width of the gaussian kernel whose exponential family it is, in local bin widths.
+
+    Examples
+    --------
+    >>> family = TiltedFamily(Bins([0.0, 1.0, 2.0, 3.0], [0.5, 1.5, 2.5]))
+    >>> code = torch.softmax(family.logits(family.tilt(torch.tensor([1.0]))), dim=1)
+    >>> round((code @ torch.tensor([0.5, 1.5, 2.5])).item(), 2)
+    1.0
     """
 
     slopes: Tensor

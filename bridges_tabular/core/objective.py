@@ -1,4 +1,4 @@
-"""The training objective: auto-encoding, alignment, regression and, if asked for, the CRPS."""
+"""The training objective: auto-encoding, alignment and regression."""
 
 from __future__ import annotations
 
@@ -8,36 +8,40 @@ import torch
 from torch import Tensor, nn
 
 from bridges_tabular.core.parameters import PARAMETERS
-from bridges_tabular.core.scores import crps_loss
 
 
 class ObjectiveTerms(NamedTuple):
-    """The terms, each averaged over the rows, and their weighted sum; a CRPS of weight 0 is left out, as 0."""
+    """The terms, each averaged over the rows, and their weighted sum: what :class:`BridgeObjective` returns."""
 
     loss: Tensor
     autoencoding: Tensor
     alignment: Tensor
     regression: Tensor
-    crps: Tensor
 
 
 class BridgeObjective(nn.Module):
-    """a (y - mu.psi)^2 + b KL(psi || pi) + c (y - mu.pi)^2 + d CRPS(pi, y), averaged over the rows.
+    """a (y - mu.psi)^2 + b KL(psi || pi) + c (y - mu.pi)^2, averaged over the rows.
 
     psi is the code of the target, pi the classifier's prediction of it and mu the decoder. The framework is that of
     arXiv 2502.02996; the formula is our reading of it. The divergence includes the entropy of psi: without it, a
-    trainable encoder would be drawn to one-hot codes. The CRPS is that of the histogram of pi over the bins, exact; it
-    makes the plain histogram sharper, at a cost in squared error, which calibration after training does not have.
+    trainable encoder would be drawn to one-hot codes.
 
     Parameters
     ----------
-    autoencoding_weight, alignment_weight, regression_weight, crps_weight : float
-        The weights a, b, c and d.
+    autoencoding_weight, alignment_weight, regression_weight : float, default=10, 1, 0
+        The weights a, b and c.
 
     Raises
     ------
     ValueError
         For a negative weight, or if all are zero.
+
+    Examples
+    --------
+    >>> psi, pi = torch.tensor([[0.25, 0.75]]), torch.tensor([[0.5, 0.5]])
+    >>> terms = BridgeObjective()(torch.tensor([1.0]), psi.log(), pi.log(), values=torch.tensor([0.0, 1.0]))
+    >>> [round(term.item(), 4) for term in terms]
+    [0.7558, 0.0625, 0.1308, 0.25]
     """
 
     def __init__(
@@ -45,24 +49,20 @@ class BridgeObjective(nn.Module):
         autoencoding_weight: float = PARAMETERS["autoencoding_weight"].default,
         alignment_weight: float = PARAMETERS["alignment_weight"].default,
         regression_weight: float = PARAMETERS["regression_weight"].default,
-        crps_weight: float = 0.0,
     ) -> None:
         super().__init__()
         weights = {
             "autoencoding_weight": autoencoding_weight,
             "alignment_weight": alignment_weight,
             "regression_weight": regression_weight,
-            "crps_weight": crps_weight,
         }
         for name, value in weights.items():
-            if not value >= 0:
-                raise ValueError(f"{name} must not be negative, got {value}")
+            PARAMETERS[name].check(value)
         if not any(weights.values()):
             raise ValueError(f"one of {', '.join(weights)} must be positive")
         self.autoencoding_weight = autoencoding_weight
         self.alignment_weight = alignment_weight
         self.regression_weight = regression_weight
-        self.crps_weight = crps_weight
 
     def forward(
         self,
@@ -71,7 +71,6 @@ class BridgeObjective(nn.Module):
         log_pi: Tensor,
         values: Tensor,
         sample_weight: Tensor | None = None,
-        edges: Tensor | None = None,
     ) -> ObjectiveTerms:
         """Evaluate the objective.
 
@@ -84,31 +83,25 @@ class BridgeObjective(nn.Module):
         values : tensor of shape (k,)
             The decoder's value of every class.
         sample_weight : tensor of shape (n,), optional
-        edges : tensor of shape (k + 1,), optional
-            Of the bins; needed for the CRPS.
-
-        Raises
-        ------
-        ValueError
-            If the CRPS has a weight and there are no edges.
         """
         psi, pi = log_psi.exp(), log_pi.exp()
         alignment = (psi * (log_psi - log_pi)).sum(-1)
         autoencoding = (y - psi @ values) ** 2
         regression = (y - pi @ values) ** 2
-        crps = torch.zeros_like(y)
-        if self.crps_weight > 0:
-            if edges is None:
-                raise ValueError("crps_weight needs the edges of the bins")
-            crps = crps_loss(edges.to(pi.dtype), pi, y)
-        terms = [weighted_mean(term, sample_weight) for term in (autoencoding, alignment, regression, crps)]
-        weights = (self.autoencoding_weight, self.alignment_weight, self.regression_weight, self.crps_weight)
+        terms = [weighted_mean(term, sample_weight) for term in (autoencoding, alignment, regression)]
+        weights = (self.autoencoding_weight, self.alignment_weight, self.regression_weight)
         loss = torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)]).sum()
         return ObjectiveTerms(loss, *terms)
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over the rows, weighted if there are weights; zero if those of a batch are all zero."""
+    """Mean over the rows, weighted if there are weights; zero if those of a batch are all zero.
+
+    Examples
+    --------
+    >>> weighted_mean(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 1.0]))
+    tensor(2.)
+    """
     if weight is None:
         return values.mean()
     return (values * weight).sum() / weight.sum().clamp(min=torch.finfo(values.dtype).tiny)

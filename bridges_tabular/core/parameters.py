@@ -19,6 +19,8 @@ KERNELS: tuple[str, ...] = get_args(Kernel)
 Calibration = Literal["none", "shrink", "deconvolve", "pooled"]
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 
+_NUMBERS: dict[type, type] = {int: Integral, float: Real}
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -68,9 +70,13 @@ class Parameter:
         ValueError
             In one line that names the parameter, the value and what is valid.
         """
-        if (self.optional and value is None) or self._allows(value):
+        if self.optional and value is None:
             return
-        raise ValueError(f"{self.name} must {self.valid}, got {value!r}")
+        if self.kind is not str and (isinstance(value, bool) or not isinstance(value, _NUMBERS[self.kind])):
+            kind = "a whole number" if self.kind is int else "a number"
+            raise ValueError(f"{self.name} must be {kind}, got {value!r}")
+        if not self._allows(value):
+            raise ValueError(f"{self.name} must {self.valid}, got {value!r}")
 
     @property
     def valid(self) -> str:
@@ -87,8 +93,6 @@ class Parameter:
     def _allows(self, value: Any) -> bool:
         if self.kind is str:
             return isinstance(value, str) and value in self.choices
-        if isinstance(value, bool) or not isinstance(value, Integral if self.kind is int else Real):
-            return False
         number = float(value)
         above = self.low is None or number > self.low or (number == self.low and self.closed in ("left", "both"))
         below = self.high is None or number < self.high or (number == self.high and self.closed in ("right", "both"))

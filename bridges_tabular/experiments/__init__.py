@@ -7,17 +7,28 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bridges_tabular.experiments.blocks import ExperimentError
-from bridges_tabular.experiments.comparison import Comparison, compare
-from bridges_tabular.experiments.config import Experiment, bundled_experiments
-from bridges_tabular.experiments.tables import read_frame
-from bridges_tabular.experiments.training import TrainedModel, train
-
 if TYPE_CHECKING:
+    from bridges_tabular.experiments.blocks import ExperimentError
+    from bridges_tabular.experiments.comparison import Comparison, compare
+    from bridges_tabular.experiments.config import Experiment, bundled_experiments
     from bridges_tabular.experiments.studies import BridgeStudy, StudyResult, suggest_bridge_params
+    from bridges_tabular.experiments.tables import read_frame
+    from bridges_tabular.experiments.training import TrainedModel, train
 
-# Optuna and its databases are imported when a study is asked for
-_STUDIES = ("BridgeStudy", "StudyResult", "suggest_bridge_params")
+# the help of the command line waits for none of them, a comparison not for Optuna and its databases
+_HOMES = {
+    "BridgeStudy": "studies",
+    "Comparison": "comparison",
+    "Experiment": "config",
+    "ExperimentError": "blocks",
+    "StudyResult": "studies",
+    "TrainedModel": "training",
+    "bundled_experiments": "config",
+    "compare": "comparison",
+    "read_frame": "tables",
+    "suggest_bridge_params": "studies",
+    "train": "training",
+}
 
 __all__ = [
     "BridgeStudy",
@@ -35,6 +46,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _STUDIES:
-        return getattr(import_module(f"{__name__}.studies"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

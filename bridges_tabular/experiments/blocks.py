@@ -9,11 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from bridges_tabular.experiments.scores import METRICS
+
 Block = TypeVar("Block")
 
 
 class ExperimentError(ValueError):
     """A key, value, file or table that no experiment can use; the message is one line that names it."""
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """Return names as a choice in words: ``"a, b or c"``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ class StudyBlock:
     )
     metric: str | tuple[str, ...] = field(
         default="rmse",
-        metadata={"help": "rmse, mae, crps or log_score; a list of them searches the trade-off, without pruning"},
+        metadata={"help": f"{alternatives(METRICS)}; a list of them searches the trade-off, without pruning"},
     )
     folds: int = field(
         default=1,

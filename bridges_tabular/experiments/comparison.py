@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,15 @@ from bridges_tabular.experiments import folders
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
-from bridges_tabular.experiments.diagnostics import describe_encoder, permutation_importance
-from bridges_tabular.experiments.examples import add_model, choose_examples
-from bridges_tabular.experiments.models import Regressor, check_models
-from bridges_tabular.experiments.results import CURVE_COLUMNS, IMPORTANCE_COLUMNS, results_frame, summarize
+from bridges_tabular.experiments.engines import check_models
+from bridges_tabular.experiments.results import results_frame, summarize
+from bridges_tabular.experiments.run import CURVES, PREDICTIONS, RESULTS, File, write_json
+from bridges_tabular.experiments.scores import incomparable
+from bridges_tabular.experiments.sections import COLLECTING
+from bridges_tabular.experiments.sections.base import FittedModels
+from bridges_tabular.experiments.sections.distributions import Distributions
+from bridges_tabular.experiments.sections.features import Features
+from bridges_tabular.experiments.sections.learned import Learned
 from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
 from bridges_tabular.experiments.training import fit_and_score
 
@@ -43,12 +47,8 @@ class Comparison:
         probability integral transform.
     curves : DataFrame
         The validation score after each epoch or round of every fit.
-    importances : DataFrame
-        Permutation importances of the features on the test rows of each table's first split.
-    encoders : list of dict
-        Classes, decoder and encoder of the models over bins, fitted on each table's first split.
-    examples : list of dict
-        Predictive distributions of a few test rows of each table's first split.
+    collected : dict of File to DataFrame or list of dict
+        What the sections of the report made of the models of each table's first split.
     facts : dict
         Sizes of the tables and of the parts of the split, versions of the libraries.
     """
@@ -57,10 +57,31 @@ class Comparison:
     results: pd.DataFrame
     predictions: pd.DataFrame
     curves: pd.DataFrame
-    importances: pd.DataFrame
-    encoders: list[dict[str, Any]]
-    examples: list[dict[str, Any]]
+    collected: dict[File, Any]
     facts: dict[str, Any]
+
+    @property
+    def importances(self) -> pd.DataFrame:
+        """Permutation importances of the features on test rows."""
+        importances: pd.DataFrame = self.collected[Features.file]
+        return importances
+
+    @property
+    def encoders(self) -> list[dict[str, Any]]:
+        """Classes, decoder and encoder of the models over bins."""
+        encoders: list[dict[str, Any]] = self.collected[Learned.file]
+        return encoders
+
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        """Predictive distributions of a few test rows."""
+        examples: list[dict[str, Any]] = self.collected[Distributions.file]
+        return examples
+
+    @property
+    def incomparable(self) -> dict[str, dict[str, str]]:
+        """By table, the scores in which its models cannot be compared, and why."""
+        return {table["name"]: table["incomparable"] for table in self.facts["tables"]}
 
     def summary(self) -> pd.DataFrame:
         """Return the scores of each model, means over the seeds; tables in their order, sorted by RMSE."""
@@ -76,24 +97,12 @@ class Comparison:
         """
         from bridges_tabular.experiments.reporting import render_report
 
+        contents = {RESULTS: self.results, PREDICTIONS: self.predictions, CURVES: self.curves, **self.collected}
         with folders.new_folder(directory, overwrite) as folder:
             (folder / folders.CONFIG_FILE).write_text(self.experiment.to_yaml(), encoding="utf-8")
-            frames = {
-                folders.RESULTS_FILE: self.results,
-                folders.PREDICTIONS_FILE: self.predictions,
-                folders.CURVES_FILE: self.curves,
-                folders.IMPORTANCE_FILE: self.importances,
-            }
-            for name, frame in frames.items():
-                frame.to_csv(folder / name, index=False)
-            contents = {
-                folders.ENCODERS_FILE: self.encoders,
-                folders.EXAMPLES_FILE: self.examples,
-                folders.FACTS_FILE: self.facts,
-            }
-            for name, content in contents.items():
-                text = json.dumps(content, allow_nan=False)
-                (folder / name).write_text(text + "\n", encoding="utf-8")
+            for file, content in contents.items():
+                file.write(folder, content)
+            write_json(folder / folders.FACTS_FILE, self.facts)
             (folder / folders.REPORT_FILE).write_text(render_report(folder), encoding="utf-8")
 
 
@@ -138,13 +147,11 @@ def compare(
     return Comparison(
         experiment=experiment,
         results=results_frame(row for part in parts for row in part.results),
-        predictions=_stack([frame for part in parts for frame in part.predictions]),
-        curves=_stack([frame for part in parts for frame in part.curves], CURVE_COLUMNS),
-        importances=_stack([frame for part in parts for frame in part.importances], IMPORTANCE_COLUMNS),
-        encoders=[encoder for part in parts for encoder in part.encoders],
-        examples=[example for part in parts for example in part.examples],
+        predictions=PREDICTIONS.join([frame for part in parts for frame in part.predictions]),
+        curves=CURVES.join([frame for part in parts for frame in part.curves]),
+        collected={file: file.join([part.collected[file] for part in parts]) for file in COLLECTING},
         facts={
-            "tables": [_table_facts(table, its[0]) for table, its in zip(tables, splits, strict=True)],
+            "tables": [_table_facts(table, its) for table, its in zip(tables, splits, strict=True)],
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores",
         },
@@ -155,16 +162,14 @@ def compare(
 class _Part:
     """What one table gave."""
 
-    results: list[dict[str, Any]]
-    predictions: list[pd.DataFrame]
-    curves: list[pd.DataFrame]
-    importances: list[pd.DataFrame]
-    encoders: list[dict[str, Any]]
-    examples: list[dict[str, Any]]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    predictions: list[pd.DataFrame] = field(default_factory=list)
+    curves: list[pd.DataFrame] = field(default_factory=list)
+    collected: dict[File, Any] = field(default_factory=dict)
 
 
 def _compare_on(table: Table, splits: list[Split], experiment: Experiment, bars: FitBars) -> _Part:
-    part = _Part([], [], [], [], [], [])
+    part = _Part()
     for split in splits:
         models = {}
         for name, block in experiment.models.items():
@@ -174,22 +179,9 @@ def _compare_on(table: Table, splits: list[Split], experiment: Experiment, bars:
             part.curves.append(fitted.curve)
             models[name] = fitted.model
         if split is splits[0]:
-            _look_inside(table, split, models, part)
+            first = FittedModels(table, split, models, PREDICTIONS.join(part.predictions))
+            part.collected.update((file, section.collect(first)) for file, section in COLLECTING.items())
     return part
-
-
-def _look_inside(table: Table, split: Split, models: Mapping[str, Regressor], part: _Part) -> None:
-    """Add importances, encoders and examples of the models fitted on the split."""
-    X_test, y_test = table.X.iloc[split.test], table.y[split.test]
-    part.examples.extend(choose_examples(table, split, _stack(part.predictions)))
-    for name, model in models.items():
-        key: dict[str, Any] = {"table": table.name, "model": name, "seed": split.seed}
-        importance = permutation_importance(model, X_test, y_test, split.seed)
-        part.importances.append(importance.assign(**key)[list(IMPORTANCE_COLUMNS)])
-        encoder = describe_encoder(model, X_test, y_test)
-        if encoder is not None:
-            part.encoders.append(key | encoder)
-        add_model(part.examples, name, model, X_test)
 
 
 def _load_tables(experiment: Experiment) -> list[Table]:
@@ -211,21 +203,19 @@ def _load_tables(experiment: Experiment) -> list[Table]:
     return tables
 
 
-def _stack(frames: list[pd.DataFrame], columns: tuple[str, ...] | None = None) -> pd.DataFrame:
-    # a model of points, or a fit without steps, has columns without a value, whose type must not count
-    filled = [frame.dropna(axis="columns", how="all") for frame in frames if len(frame)]
-    order = columns or list(frames[0].columns)
-    return pd.concat(filled, ignore_index=True).reindex(columns=list(order)) if filled else pd.DataFrame(columns=order)
-
-
-def _table_facts(table: Table, split: Split) -> dict[str, Any]:
+def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
+    dtypes = table.X.dtypes
+    # with several splits, a score is compared where it may be on all of them
+    reasons = [incomparable(table.y[split.train]) for split in splits]
     return {
         "name": table.name,
         "target": table.target,
         "rows": len(table.y),
-        "numbers": int(sum(pd.api.types.is_numeric_dtype(dtype) for dtype in table.X.dtypes)),
+        "numbers": int(sum(pd.api.types.is_numeric_dtype(dtype) for dtype in dtypes)),
+        "dates": int(sum(pd.api.types.is_datetime64_any_dtype(dtype) for dtype in dtypes)),
         "columns": [str(column) for column in table.X.columns],
-        "parts": {part: len(rows) for part, rows in split.parts().items()},
+        "parts": {part: len(rows) for part, rows in splits[0].parts().items()},
+        "incomparable": {name: reason for one in reversed(reasons) for name, reason in one.items()},
     }
 
 

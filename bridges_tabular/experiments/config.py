@@ -2,7 +2,7 @@
 
 Each block of the file is a dataclass of :mod:`bridges_tabular.experiments.blocks` whose fields carry their own
 explanation in ``metadata["help"]``; the blocks under ``models`` take the parameters of their regressor
-(:mod:`bridges_tabular.experiments.models`).
+(:mod:`bridges_tabular.experiments.engines`).
 """
 
 from __future__ import annotations

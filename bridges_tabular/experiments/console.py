@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -14,13 +14,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from bridges_tabular._progress import Listener
-from bridges_tabular.experiments.results import SCORES
+from bridges_tabular.experiments.scores import SCORES, Score
+
+if TYPE_CHECKING:
+    from bridges_tabular.regressors.progress import Listener
 
 # a pipe has no width of its own: wide enough for all scores
 _PIPE_WIDTH = 140
 # the columns that a narrow terminal has to do without, the first to go first
-_EXPENDABLE = ("predict_seconds", "width_90", "calibration_error", "mae", "log_score")
+_EXPENDABLE = sorted((score for score in SCORES if score.expendable), key=lambda score: -score.expendable)
 _TOTAL = 1000
 
 
@@ -72,7 +74,7 @@ class FitBars:
         if self._n_splits > 1:
             self._progress.update(task, note=f"{table}, seed {seed}")
 
-        def advance(done: int, total: int, _: float | None = None) -> None:
+        def advance(done: int, total: int, _: Mapping[str, float]) -> None:
             share = (before + done / max(total, 1)) / self._n_splits
             self._progress.update(task, completed=share * _TOTAL)
 
@@ -90,7 +92,9 @@ class FitBars:
             self._console.print(Text(f"{model}{where}: RMSE {rmse:.5g} after {seconds:.1f} s"))
 
 
-def print_scores(summary: pd.DataFrame, caption: str = "") -> None:
+def print_scores(
+    summary: pd.DataFrame, caption: str = "", incomparable: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
     """Print scores sorted as they come, the best of each column marked; several tables one after the other.
 
     Parameters
@@ -99,13 +103,15 @@ def print_scores(summary: pd.DataFrame, caption: str = "") -> None:
         With the columns table and model and those of the scores; see ``Comparison.summary``.
     caption : str
         A line below the table.
+    incomparable : dict of dict, optional
+        By table, the scores without a best value, and why; see ``Comparison.incomparable``.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     tables = summary["table"].unique()
     for name in tables:
         if len(tables) > 1:
             console.print(Text(f"\n{name}", style="bold"))
-        _print_table(console, summary[summary["table"] == name])
+        _print_table(console, summary[summary["table"] == name], (incomparable or {}).get(name, {}))
     if caption:
         console.print(Text(caption, style="dim"), soft_wrap=True)
 
@@ -120,18 +126,22 @@ def working(what: str, quiet: bool) -> Iterator[None]:
         yield
 
 
-def _print_table(console: Console, summary: pd.DataFrame) -> None:
-    hidden: list[str] = []
-    table = _scores_table(summary, hidden)
+def _print_table(console: Console, summary: pd.DataFrame, incomparable: Mapping[str, str]) -> None:
+    shown = list(SCORES)
+    table = _scores_table(summary, shown, incomparable)
     unlimited = console.options.update(width=10_000)
-    while len(hidden) < len(_EXPENDABLE) and console.measure(table, options=unlimited).maximum > console.width:
-        hidden.append(_EXPENDABLE[len(hidden)])
-        table = _scores_table(summary, hidden)
+    for score in _EXPENDABLE:
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            break
+        shown.remove(score)
+        table = _scores_table(summary, shown, incomparable)
     console.print(table)
+    for score in shown:
+        if score.name in incomparable:
+            console.print(Text(f"no {score.heading} is best: {incomparable[score.name]}", style="dim"), soft_wrap=True)
 
 
-def _scores_table(summary: pd.DataFrame, hidden: Sequence[str]) -> Table:
-    shown = [score for score in SCORES if score.name not in hidden]
+def _scores_table(summary: pd.DataFrame, shown: Sequence[Score], incomparable: Mapping[str, str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold", max_width=28)
     for score in shown:
@@ -143,7 +153,9 @@ def _scores_table(summary: pd.DataFrame, hidden: Sequence[str]) -> Table:
         columns.append(
             [
                 Text(f"{text}*", style="bold green") if best else Text(f"{text} ")
-                for text, best in zip(score.texts(values), score.is_best(values), strict=True)
+                for text, best in zip(
+                    score.texts(values), score.is_best(values, score.name not in incomparable), strict=True
+                )
             ]
         )
     for name, *cells in zip(summary["model"], *columns, strict=True):

@@ -14,12 +14,7 @@ from bridges_tabular.experiments.blocks import ExperimentError
 # any run
 CONFIG_FILE = "config.yaml"
 RESULTS_FILE = "results.csv"
-# a comparison has these, too
-PREDICTIONS_FILE = "predictions.csv"
-CURVES_FILE = "curves.csv"
-IMPORTANCE_FILE = "importance.csv"
-ENCODERS_FILE = "encoders.json"
-EXAMPLES_FILE = "examples.json"
+# a comparison has these, too, and those of the report's sections
 FACTS_FILE = "facts.json"
 REPORT_FILE = "report.html"
 

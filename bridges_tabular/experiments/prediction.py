@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from bridges_tabular._artifacts import load
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
+from bridges_tabular.experiments.engines import date_columns, scheme_of
 from bridges_tabular.experiments.folders import check_writable, new_file
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame
+from bridges_tabular.regressors.artifacts import load
 
 _DEFAULT_LEVELS = (0.05, 0.5, 0.95)
 
@@ -54,14 +56,10 @@ def predict_table(
         raise ExperimentError(f"{model_folder} holds no model that can be loaded: {error}") from None
     has_distribution = hasattr(model, "predict_distribution")
     if levels is not None and not has_distribution:
-        raise ExperimentError(f"--quantiles: the model in {model_folder} (scheme {model.scheme}) predicts points alone")
-    frame = read_frame(table)
-    if len(frame) == 0:
-        raise ExperimentError(f"{table} has no rows")
-    for column in model.feature_names_in_:
-        if column not in frame.columns:
-            raise ExperimentError(f"{table} has no column {column!r}{nearest(column, frame.columns)}")
-    frame = frame[list(model.feature_names_in_)]
+        raise ExperimentError(
+            f"--quantiles: the model in {model_folder} (scheme {scheme_of(model)}) predicts points alone"
+        )
+    frame = _read_features(table, model, model_folder)
     if has_distribution:
         levels = levels or _DEFAULT_LEVELS
     try:
@@ -73,3 +71,23 @@ def predict_table(
         raise ExperimentError(f"{table}: {error}") from None
     with new_file(path) as written:
         predictions.to_csv(written, index=False)
+
+
+def _read_features(table: str, model: Any, model_folder: str | Path) -> pd.DataFrame:
+    """Read the columns that a model was fitted on: by name, or all by position where the model knows no names."""
+    frame = read_frame(table, date_columns(model))
+    if len(frame) == 0:
+        raise ExperimentError(f"{table} has no rows")
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        for column in names:
+            if column not in frame.columns:
+                raise ExperimentError(f"{table} has no column {column!r}{nearest(column, frame.columns)}")
+        return frame[list(names)]
+    expected = model.n_features_in_
+    if frame.shape[1] != expected:
+        raise ExperimentError(
+            f"{table} has {frame.shape[1]} columns, and the model in {model_folder} takes {expected}: it was fitted on"
+            " an array, so that columns are taken by position"
+        )
+    return frame.set_axis(range(expected), axis="columns")

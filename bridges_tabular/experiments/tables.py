@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bridges_tabular._frames import TableEncoder
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
+from bridges_tabular.experiments.dates import read_dates
+from bridges_tabular.regressors.tables import TableEncoder
 
 # a fixed seed, so that every split, and every run, of a subsampled table holds the same rows
 _SUBSAMPLE_SEED = 0
@@ -65,7 +66,7 @@ def load_table(block: TableBlock) -> Table:
     ExperimentError
         If there is no such table or column, or if no model could be fitted on it.
     """
-    frame, name = _read(block.source, "table.source: ")
+    frame, name, is_text = _read(block.source, "table.source: ")
     for key, columns in (("target", [block.target]), ("drop", block.drop)):
         for column in columns:
             if column not in frame.columns:
@@ -76,6 +77,8 @@ def load_table(block: TableBlock) -> Table:
         raise ExperimentError(f"table.source: {block.source} has no rows")
     y = _check_target(frame[block.target], block)
     X = frame.drop(columns=[block.target, *block.drop])
+    if is_text:
+        X = read_dates(X)
     rows = np.arange(len(frame))
     if block.rows is not None and block.rows < len(frame):
         rows = np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(frame), block.rows, replace=False))
@@ -85,7 +88,7 @@ def load_table(block: TableBlock) -> Table:
     return Table(name, block.target, X, y, rows)
 
 
-def read_frame(source: str) -> pd.DataFrame:
+def read_frame(source: str, dates: Collection[str] | None = None) -> pd.DataFrame:
     """Read a table as it is.
 
     Parameters
@@ -93,13 +96,17 @@ def read_frame(source: str) -> pd.DataFrame:
     source : str
         A bundled name (``"diamonds"``), a .csv, .csv.gz or .parquet path, or ``"openml:ID"``. Relative paths
         start from the working directory.
+    dates : collection of str, optional
+        The columns of a .csv file that hold dates. Default: those whose values all look like it, see
+        :func:`~bridges_tabular.experiments.dates.read_dates`.
 
     Raises
     ------
     ExperimentError
         If there is no such table, or it cannot be read.
     """
-    return _read(source, "")[0]
+    frame, _, is_text = _read(source, "")
+    return read_dates(frame, dates) if is_text else frame
 
 
 def make_splits(table: Table, block: SplitBlock) -> list[Split]:
@@ -135,21 +142,22 @@ def _bundled() -> dict[str, Path]:
     return {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
 
 
-def _read(source: str, prefix: str) -> tuple[pd.DataFrame, str]:
-    """Return the table and its name; errors start with ``prefix``."""
+def _read(source: str, prefix: str) -> tuple[pd.DataFrame, str, bool]:
+    """Return the table, its name and whether it was a file of text; errors start with ``prefix``."""
+    is_text = False
     try:
         if source.startswith("openml:"):
             frame, name = _read_openml(source.removeprefix("openml:"))
         else:
             path = _find(source)
-            frame, name = _read_file(path), path.name.split(".")[0] or path.name
+            frame, name, is_text = _read_file(path), path.name.split(".")[0] or path.name, _is_csv(path)
     except ExperimentError as error:
         raise ExperimentError(f"{prefix}{error}") from None
     frame.columns = frame.columns.map(str)
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise ExperimentError(f"{prefix}{source} has more than one column {repeated[0]!r}")
-    return frame.reset_index(drop=True), name
+    return frame.reset_index(drop=True), name, is_text
 
 
 def _find(source: str) -> Path:
@@ -165,13 +173,16 @@ def _find(source: str) -> Path:
     raise ExperimentError(f"there is no table {source!r}{hint}")
 
 
+def _is_csv(path: Path) -> bool:
+    return path.name.lower().endswith((".csv", ".csv.gz"))
+
+
 def _read_file(path: Path) -> pd.DataFrame:
-    name = path.name.lower()
     try:
-        if name.endswith(".parquet"):
+        if path.name.lower().endswith(".parquet"):
             _require("pyarrow", "parquet", f"reading {path}")
             return pd.read_parquet(path)
-        if name.endswith((".csv", ".csv.gz")):
+        if _is_csv(path):
             # the default parser is a rounding error off the number that is written
             return pd.read_csv(path, low_memory=False, float_precision="round_trip")
     except (OSError, EOFError, ValueError) as error:
@@ -226,6 +237,8 @@ def _check_distinct(y: NDArray[np.float64], what: str) -> None:
 def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     if X.shape[1] == 0:
         raise ExperimentError(f"table.source: {block.source} has no columns beside the target and those dropped")
+    if X.shape[1] == 0:
+        return
     try:
         TableEncoder().fit(X).transform(X)
     except (TypeError, ValueError) as error:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bridges_tabular._progress import listen
-from bridges_tabular.core import scores
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
-from bridges_tabular.experiments.diagnostics import LearningCurve
+from bridges_tabular.experiments.engines import Regressor, build_model, scheme_of
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder
-from bridges_tabular.experiments.models import Regressor, build_model
 from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
+from bridges_tabular.experiments.scores import SCORES, Outcome
+from bridges_tabular.experiments.sections.curves import LearningCurve
 from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
-
-if TYPE_CHECKING:
-    from bridges_tabular.core.distribution import BinnedDistribution
 
 
 @dataclass(frozen=True)
@@ -105,39 +101,20 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     parts = {part: (table.X.iloc[rows], table.y[rows]) for part, rows in split.parts().items()}
     X_test, y_test = parts["test"]
     curve = LearningCurve(bars.start(name, table.name, split.seed))
-    with listen(curve):
-        started = time.perf_counter()
-        model.fit(*parts["train"], eval_set=parts["validation"])
-        fitted = time.perf_counter()
+    started = time.perf_counter()
+    model.fit(*parts["train"], eval_set=parts["validation"], report=curve)
+    fitted = time.perf_counter()
     prediction = model.predict(X_test)
     predicted = time.perf_counter()
+    distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
+    outcome = Outcome(y_test, prediction, distribution, fitted - started, predicted - fitted)
     key = {"table": table.name, "model": name, "seed": split.seed}
-    row: dict[str, Any] = key | {
-        "engine": block.engine,
-        "scheme": model.get_params(deep=False)["scheme"],
-        "rmse": scores.rmse(y_test, prediction),
-        "mae": scores.mae(y_test, prediction),
-        "r2": scores.r2(y_test, prediction),
-        "fit_seconds": fitted - started,
-        "predict_seconds": predicted - fitted,
-    }
+    row: dict[str, Any] = key | {"engine": block.engine, "scheme": scheme_of(model)}
+    row |= {score.name: score.of(outcome) for score in SCORES}
     predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
-    if hasattr(model, "predict_distribution"):
-        distribution = model.predict_distribution(X_test)
-        row |= _distribution_scores(distribution, y_test)
+    if distribution is not None:
         predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
-    steps = pd.DataFrame([(*key.values(), *step) for step in curve.of(model)], columns=list(CURVE_COLUMNS))
+    steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps()], columns=list(CURVE_COLUMNS))
     bars.finish(name, table.name, split.seed, row["rmse"], row["fit_seconds"])
     return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps)
-
-
-def _distribution_scores(distribution: BinnedDistribution, y: Any) -> dict[str, float]:
-    interval = distribution.interval(0.9)
-    return {
-        "crps": scores.crps(distribution, y),
-        "log_score": scores.log_score(distribution, y),
-        "coverage_90": scores.coverage(interval, y),
-        "width_90": scores.width(interval),
-        "calibration_error": scores.calibration_error(distribution, y),
-    }

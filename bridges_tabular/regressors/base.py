@@ -21,7 +21,7 @@ from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
-from bridges_tabular.regressors.card import describe_rows, target_names, write_card
+from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names, write_card
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.folders import new_folder
@@ -217,6 +217,12 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         return [one.codec_scale for one in self._calibrated] if self._trained.codecs else []
 
+    @property
+    def date_columns_(self) -> list[str]:
+        """Names of the columns that were dates."""
+        check_is_fitted(self)
+        return list(self._columns.dates)
+
     def save(self, directory: str | Path) -> None:
         """Write the fitted model to a folder of JSON and safetensors; a model that was saved there is replaced.
 
@@ -305,7 +311,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
             self.scale_ = TargetScale.fit(train.y, train.weight)
-        self.facts_ = describe_rows(train, self._columns, names)
+        columns = prepared.get(lambda: describe_columns(train.X, self._columns), [train.X, self._columns], "facts")
+        self.facts_ = {"rows": len(train), "columns": columns, "targets": describe_targets(train.y, names)}
         given = train, validation, conformal, everything
         parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in given))  # type: ignore[arg-type]
         engine = self._engine(self._columns, prepared)

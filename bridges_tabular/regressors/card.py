@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bridges_tabular.regressors.tables import TableEncoder, as_floats
 
-if TYPE_CHECKING:
-    from bridges_tabular.regressors.rows import Rows
-
+_SUMMARIES = {"low": np.min, "high": np.max, "mean": np.mean, "deviation": np.std}
 CARD_FILE = "MODEL_CARD.md"
 # names that nobody reads to the end
 _MOST_CATEGORIES, _LONGEST = 8, 200
 
 
-def describe_rows(rows: Rows, columns: TableEncoder, names: list[str]) -> dict[str, Any]:
-    """What the training rows were, as plain values.
-
-    Parameters
-    ----------
-    rows : Rows
-        In the user's units.
-    columns : TableEncoder
-    names : list of str
-        Of the targets.
+def describe_columns(X: pd.DataFrame, columns: TableEncoder) -> dict[str, dict[str, Any]]:
+    """What the columns of training rows hold, by name, as plain values.
 
     Returns
     -------
-    dict with ``rows``; ``columns``, each with its ``kind``, ``missing`` (share) and, where it has values, ``low`` and
-    ``high``; ``targets``, each with ``low``, ``high``, ``mean`` and ``deviation``
+    dict with, for each column, its ``kind``, ``missing`` (a share) and, where it has values, ``low`` and ``high``
     """
     described = {}
     for position, name in enumerate(columns.feature_names_in_):
-        column = rows.X.iloc[:, position]
+        column = X.iloc[:, position]
         known = column.dropna()
         about: dict[str, Any] = {"missing": float(column.isna().mean())}
         if name in columns.dates:
@@ -52,12 +42,15 @@ def describe_rows(rows: Rows, columns: TableEncoder, names: list[str]) -> dict[s
             if numbers is not None and numbers.size:
                 about |= {"low": float(numbers.min()), "high": float(numbers.max())}
         described[name] = about
-    targets = {
-        name: {"low": y.min(), "high": y.max(), "mean": y.mean(), "deviation": y.std()}
-        for name, y in zip(names, rows.y.T, strict=True)
+    return described
+
+
+def describe_targets(y: NDArray[np.float64], names: list[str]) -> dict[str, dict[str, float]]:
+    """``low``, ``high``, ``mean`` and ``deviation`` of targets of shape (n, t), in the user's units, by name."""
+    return {
+        name: {key: float(of(column)) for key, of in _SUMMARIES.items()}
+        for name, column in zip(names, y.T, strict=True)
     }
-    plain = {name: {key: float(value) for key, value in about.items()} for name, about in targets.items()}
-    return {"rows": len(rows), "columns": described, "targets": plain}
 
 
 def write_card(folder: Path, model: Any, header: Mapping[str, Any], scores: list[Mapping[str, float]]) -> None:

@@ -17,12 +17,17 @@ from bridges_tabular.regressors.tables import TableEncoder
 _BLOCK_ROWS = 2048
 
 
+# in deviations of the training rows
+_FARTHEST = 1e4
+
+
 class FeatureTensors:
     """Standardises the numbers of a table, fills in missing ones, and shifts the categories' codes.
 
     Learned on the training rows alone. A missing number becomes the training median, with an indicator beside it for
     columns that had missing values in training, whose weight in the network is a learned value for "missing"; a
-    missing or unseen category becomes code 0.
+    missing or unseen category becomes code 0. A number farther from the mean than 10,000 deviations is taken for one
+    that far: among fewer than 100 million training rows there is none, and a network's answer would overflow.
 
     Parameters
     ----------
@@ -55,10 +60,13 @@ class FeatureTensors:
         self._indicators = np.flatnonzero(~present.all(axis=0))
         filled = np.where(present, numeric, self._median)
         self._mean = filled.mean(axis=0)
-        scale = filled.std(axis=0)
+        # squares of the smallest numbers would vanish
+        reach = np.abs(filled - self._mean).max(axis=0, initial=0.0)
+        reach[reach == 0] = 1.0
+        scale = reach * ((filled - self._mean) / reach).std(axis=0)
         # rounding leaves a constant column of large numbers a tiny spread, which division would blow up
-        tiny = scale <= 1e-9 * np.maximum(1.0, np.abs(self._mean))
-        self._scale = np.where(tiny, 1.0, scale)
+        constant = filled.min(axis=0) == filled.max(axis=0)
+        self._scale = np.where(constant | (scale == 0), 1.0, scale)
         return self
 
     def transform(self, X: pd.DataFrame) -> tuple[Tensor, Tensor]:
@@ -71,7 +79,9 @@ class FeatureTensors:
             missing = np.isnan(block)
             np.copyto(block, self._median, where=missing)
             block -= self._mean
-            block /= self._scale
+            with np.errstate(over="ignore"):
+                block /= self._scale
+            np.clip(block, -_FARTHEST, _FARTHEST, out=block)
             continuous[start : start + _BLOCK_ROWS, :p] = block
             continuous[start : start + _BLOCK_ROWS, p:] = missing[:, self._indicators]
         codes += 1

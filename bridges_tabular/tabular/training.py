@@ -84,7 +84,8 @@ def train(
     network = torch.compile(model.inner) if options.compile else model.inner
     batches = _with_prepared_targets(model, rows, options.device)
     held_out = None if watched is None else watched.to(options.device)
-    names = sorted({"rmse", options.metric, *report.scores})
+    # the one that chooses the epoch comes last
+    names = [*sorted({"rmse", *report.scores} - {options.metric}), options.metric]
     configured = model.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     scaler = torch.amp.GradScaler(options.device.type, enabled=options.precision == "16-mixed")

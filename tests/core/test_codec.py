@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridges_tabular.core.codec import BRIDGE_SCHEMES, TargetCodec, standardisation
+from bridges_tabular.core.codec import BRIDGE_SCHEMES, TargetCodec
 from bridges_tabular.core.encoders import SoftEncoder
 
 RNG = np.random.default_rng(0)
@@ -142,13 +142,6 @@ def test_location_logits_are_the_code_of_a_target():
     hard = TargetCodec("hard").fit(Y)
     centres = torch.log_softmax(hard.location_logits(hard.family.tilt(y)), dim=1).exp() @ hard.centers
     np.testing.assert_allclose(centres.detach(), y, atol=0.01)
-
-
-def test_standardisation_is_weighted_and_survives_a_constant():
-    mean, scale = standardisation(Y, WEIGHT)
-    repeated = np.repeat(Y, WEIGHT.astype(int))
-    assert (mean, scale) == pytest.approx((repeated.mean(), repeated.std()))
-    assert standardisation(np.full(3, 7.0)) == (7.0, 1.0)
 
 
 def test_refuses_an_unknown_scheme():

@@ -65,20 +65,6 @@ def test_values_never_leave_the_support():
     assert decoder.values.max() <= high
 
 
-def test_ordered_values_stay_in_order_whatever_training_does():
-    decoder = LinearDecoder(BINS, ordered=True)
-    np.testing.assert_allclose(decoder.values.detach(), BINS.centers, atol=1e-3)
-    hard = HardEncoder(BINS)(tensor(Y))
-    plain, ordered = LinearDecoder(BINS).fit(hard, tensor(Y)), decoder.fit(hard, tensor(Y))
-    np.testing.assert_allclose(ordered.values.detach(), plain.values.detach(), atol=1e-3)
-    with torch.no_grad():
-        decoder.position += 3.0 * torch.randn(13, generator=torch.Generator().manual_seed(0))
-    low, high = BINS.support
-    assert (decoder.values.diff() > 0).all()
-    assert low < decoder.values.min()
-    assert decoder.values.max() < high
-
-
 def test_values_are_trained_by_gradient():
     decoder = LinearDecoder(BINS)
     psi = SoftEncoder(BINS)(tensor(Y))

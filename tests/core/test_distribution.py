@@ -458,6 +458,15 @@ def test_rows_are_picked_as_from_an_array(mixed):
         mixed[2]
 
 
+@pytest.mark.parametrize("nothing", [[], (), np.array([]), np.array([], dtype=int), slice(0, 0), [False, False]])
+def test_an_empty_selection_is_an_empty_batch(mixed, nothing):
+    for distribution in (mixed, mixed.affine([1.0, 2.0], 0.0)):
+        empty = distribution[nothing]
+        assert len(empty) == 0
+        assert empty.quantile([0.1, 0.9]).shape == (0, 2)
+        assert empty.crps([]).shape == empty.mean.shape == (0,)
+
+
 def test_input_is_neither_changed_nor_shared():
     edges, masses = np.array([0.0, 1.0, 2.0]), np.array([[0.5, 0.5]])
     d = BinnedDistribution(edges, masses)

@@ -115,27 +115,6 @@ def test_learned_code_starts_at_the_tilted_one_and_widens_with_its_temperature()
     assert entropy() > narrow
 
 
-@pytest.mark.parametrize("kind", ["quadratic", "mlp"])
-def test_richer_logits_start_at_the_tilted_code_and_train(kind):
-    learned, y = LearnedEncoder(SKEWED, 1.2, kind), grid(SKEWED)
-    np.testing.assert_allclose(learned(y).detach(), SoftEncoder(SKEWED, "tilted", 1.2)(y), atol=1e-6)
-    optimiser = torch.optim.Adam(learned.parameters(), lr=1e-2)
-    # a code that ends at one class for all high targets is none of the tilted family's
-    wanted = torch.where(y > 2.0, 15, 3)
-
-    def loss():
-        return torch.nn.functional.nll_loss(learned.log_probs(y), wanted)
-
-    start = loss().item()
-    for _ in range(60):
-        optimiser.zero_grad()
-        loss().backward()
-        optimiser.step()
-    assert loss().item() < 0.7 * start
-    names = dict(learned.named_parameters())
-    assert any(p.detach().abs().sum() > 0 for name, p in names.items() if "curvatures" in name or "network.2" in name)
-
-
 def test_learned_code_has_the_gradient_of_its_formula():
     learned = LearnedEncoder(Bins.fit(np.linspace(0, 1, 50), 5)).double()
     tilt = learned.family.tilt(torch.linspace(0, 1, 7, dtype=torch.float64)).detach()
@@ -164,7 +143,6 @@ def test_one_class_codes_everything_as_itself():
     [
         (lambda: SoftEncoder(EQUAL, "cubic"), "kernel must be one of tilted, .*, got 'cubic'"),
         (lambda: SoftEncoder(EQUAL, smoothing=0.0), "smoothing must be positive, got 0.0"),
-        (lambda: LearnedEncoder(EQUAL, logits="cubic"), "encoder_logits must be one of linear, .*, got 'cubic'"),
         (lambda: LearnedEncoder(EQUAL, -1.0), "smoothing must be positive, got -1.0"),
     ],
 )

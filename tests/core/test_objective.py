@@ -1,16 +1,14 @@
-"""The objective against torch's own losses, scoringrules and finite differences."""
+"""The objective against torch's own losses and finite differences."""
 
 import numpy as np
 import pytest
 import torch
 
 from bridges_tabular.core.bins import Bins
-from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import LearnedEncoder, SoftEncoder
 from bridges_tabular.core.objective import BridgeObjective
 
 GENERATOR = torch.Generator().manual_seed(0)
-EDGES = torch.tensor([0.0, 1.0, 2.5, 3.0, 6.0], dtype=torch.float64)
 VALUES = torch.tensor([0.4, 1.5, 2.8, 5.0], dtype=torch.float64)
 Y = torch.rand(7, generator=GENERATOR, dtype=torch.float64) * 6
 LOG_PSI = torch.log_softmax(torch.randn(7, 4, generator=GENERATOR, dtype=torch.float64), dim=1)
@@ -19,44 +17,32 @@ WEIGHT = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0, 0.0, 2.0], dtype=torch.float64)
 
 
 def test_terms_equal_those_of_torch():
-    terms = BridgeObjective(2.0, 3.0, 5.0, 7.0)(Y, LOG_PSI, LOG_PI, VALUES, edges=EDGES)
+    terms = BridgeObjective(2.0, 3.0, 5.0)(Y, LOG_PSI, LOG_PI, VALUES)
     mse, kl = torch.nn.functional.mse_loss, torch.nn.functional.kl_div
     torch.testing.assert_close(terms.autoencoding, mse(LOG_PSI.exp() @ VALUES, Y))
     torch.testing.assert_close(terms.alignment, kl(LOG_PI, LOG_PSI, log_target=True, reduction="batchmean"))
     torch.testing.assert_close(terms.regression, mse(LOG_PI.exp() @ VALUES, Y))
-    expected = 2 * terms.autoencoding + 3 * terms.alignment + 5 * terms.regression + 7 * terms.crps
+    expected = 2 * terms.autoencoding + 3 * terms.alignment + 5 * terms.regression
     torch.testing.assert_close(terms.loss, expected)
 
 
-def test_crps_equals_that_of_scoringrules_over_many_samples():
-    scoringrules = pytest.importorskip("scoringrules")
-    terms = BridgeObjective(crps_weight=1.0)(Y, LOG_PSI, LOG_PI, VALUES, edges=EDGES)
-    samples = BinnedDistribution(EDGES.numpy(), LOG_PI.exp().numpy()).sample(20_000, seed=0)
-    scores = scoringrules.crps_ensemble(Y.numpy(), samples, estimator="pwm")
-    assert float(terms.crps) == pytest.approx(scores.mean(), abs=0.02)
-    plain = BridgeObjective()(Y, LOG_PSI, LOG_PI, VALUES)
-    assert float(plain.crps) == 0.0
-    with pytest.raises(ValueError, match="crps_weight needs the edges of the bins"):
-        BridgeObjective(crps_weight=1.0)(Y, LOG_PSI, LOG_PI, VALUES)
-
-
 def test_a_weight_counts_a_row_so_often():
-    objective = BridgeObjective(1.0, 1.0, 1.0, 1.0)
+    objective = BridgeObjective(1.0, 1.0, 1.0)
     repeated = torch.repeat_interleave(torch.arange(7), WEIGHT.long())
-    weighted = objective(Y, LOG_PSI, LOG_PI, VALUES, WEIGHT, EDGES)
-    plain = objective(Y[repeated], LOG_PSI[repeated], LOG_PI[repeated], VALUES, None, EDGES)
+    weighted = objective(Y, LOG_PSI, LOG_PI, VALUES, WEIGHT)
+    plain = objective(Y[repeated], LOG_PSI[repeated], LOG_PI[repeated], VALUES)
     for ours, expected in zip(weighted, plain, strict=True):
         torch.testing.assert_close(ours, expected)
-    nothing = objective(Y, LOG_PSI, LOG_PI, VALUES, torch.zeros(7, dtype=torch.float64), EDGES)
+    nothing = objective(Y, LOG_PSI, LOG_PI, VALUES, torch.zeros(7, dtype=torch.float64))
     assert float(nothing.loss) == 0.0
 
 
 def test_gradients_equal_finite_differences():
-    objective = BridgeObjective(1.0, 2.0, 3.0, 4.0)
+    objective = BridgeObjective(1.0, 2.0, 3.0)
 
     def loss(y, psi_logits, pi_logits, values):
         codes = torch.log_softmax(psi_logits, dim=1), torch.log_softmax(pi_logits, dim=1)
-        return objective(y, *codes, values, WEIGHT, EDGES).loss
+        return objective(y, *codes, values, WEIGHT).loss
 
     inputs = tuple(value.clone().requires_grad_() for value in (Y, LOG_PSI, LOG_PI, VALUES))
     assert torch.autograd.gradcheck(loss, inputs)
@@ -87,7 +73,7 @@ def test_codes_with_zeros_give_finite_losses_and_gradients():
     assert torch.isfinite(logits.grad).all()
 
 
-@pytest.mark.parametrize("name", ["autoencoding_weight", "alignment_weight", "regression_weight", "crps_weight"])
+@pytest.mark.parametrize("name", ["autoencoding_weight", "alignment_weight", "regression_weight"])
 def test_refuses_negative_weights_by_name(name):
     for value in (-1.0, float("nan")):
         with pytest.raises(ValueError, match=f"{name} must not be negative, got {value}"):
@@ -95,5 +81,5 @@ def test_refuses_negative_weights_by_name(name):
 
 
 def test_refuses_to_train_on_nothing():
-    with pytest.raises(ValueError, match=r"one of autoencoding_weight, .*, crps_weight must be positive"):
+    with pytest.raises(ValueError, match=r"one of autoencoding_weight, .*, regression_weight must be positive"):
         BridgeObjective(0.0, 0.0, 0.0)

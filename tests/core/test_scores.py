@@ -177,3 +177,26 @@ class TestCrpsLoss:
             scores.crps_loss(edges, masses.expand(len(y), 5), y).mean().backward()
             optimiser.step()
         np.testing.assert_allclose(torch.softmax(logits, dim=1)[0].detach(), [0.5, 0.3, 0.2], atol=0.01)
+
+
+class TestCrpsOfMasses:
+    def test_equals_the_kernel_form_and_the_exact_distribution(self):
+        rng = np.random.default_rng(3)
+        points, masses = np.sort(rng.normal(size=9)), rng.dirichlet(np.ones(9), size=40)
+        masses[0] = np.eye(9)[4]
+        y = np.append(rng.normal(size=38), [-9.0, 9.0])
+        found = scores.crps_of_masses(points, masses.astype(np.float32), y)
+        assert found.dtype == np.float32
+        between = np.abs(points[:, None] - points)
+        kernel = [m @ np.abs(points - at) - 0.5 * m @ between @ m for m, at in zip(masses, y, strict=True)]
+        np.testing.assert_allclose(found, kernel, atol=2e-6)
+        atoms = np.zeros((40, 17))
+        atoms[:, ::2] = masses
+        np.testing.assert_allclose(found, BinnedDistribution(np.repeat(points, 2), atoms).crps(y), atol=2e-6)
+
+    def test_of_equal_masses_is_that_of_an_ensemble(self):
+        scoringrules = pytest.importorskip("scoringrules")
+        rng = np.random.default_rng(4)
+        points, y = np.sort(rng.normal(size=11)), rng.normal(size=30)
+        found = scores.crps_of_masses(points, np.full((30, 11), 1 / 11, dtype=np.float32), y)
+        np.testing.assert_allclose(found, scoringrules.crps_ensemble(y, np.tile(points, (30, 1))), atol=2e-6)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 import bridges_tabular
-from bridges_tabular.experiments import Comparison, Experiment, ExperimentError, compare, models, train
+from bridges_tabular.experiments import Comparison, Experiment, ExperimentError, compare, engines, train
 
 read_csv = functools.partial(pd.read_csv, float_precision="round_trip")
 TIMES = ["fit_seconds", "predict_seconds"]
@@ -31,7 +33,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     class Spy(XGBBridgeRegressor):  # type: ignore[misc]
-        def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Any:
+        def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, **more: Any) -> Any:
             calls.append(
                 {
                     "X": X.copy(),
@@ -41,7 +43,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                     "weight": sample_weight,
                 }
             )
-            return super().fit(X, y, sample_weight, eval_set)
+            return super().fit(X, y, sample_weight, eval_set, **more)
 
         def predict(self, X: Any) -> Any:
             # the importances predict again
@@ -51,7 +53,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     module = ModuleType("spying")
     module.Spy = Spy  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spying", module)
-    monkeypatch.setitem(models.ENGINES, "xgboost", ("spying", "Spy"))
+    spied = replace(engines.ENGINES["xgboost"], module="spying", class_name="Spy")
+    monkeypatch.setitem(engines.ENGINES, "xgboost", spied)
     return calls
 
 
@@ -169,6 +172,12 @@ def test_a_saved_run_holds_its_files(content: dict[str, Any], tmp_path: Path) ->
         *("table", "model", "seed", "row", "y_true", "y_pred", "crps", "pit"),
         *("q05", "q25", "q50", "q75", "q95"),
     ]
+    importances = read_csv(tmp_path / "run" / "importance.csv")
+    pd.testing.assert_frame_equal(importances, comparison.importances, check_exact=True)
+    for name, kept in (("encoders.json", comparison.encoders), ("examples.json", comparison.examples)):
+        assert json.loads((tmp_path / "run" / name).read_text("utf-8")) == kept
+    assert [encoder["model"] for encoder in comparison.encoders] == ["bins"]
+    assert len(comparison.examples) == 9
     with pytest.raises(ExperimentError, match="holds another run"):
         comparison.save(tmp_path / "run")
     comparison.save(tmp_path / "run", overwrite=True)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from scipy import stats
 
 from bridges_tabular.experiments import ExperimentError, compare
+from bridges_tabular.experiments.console import print_scores
 from bridges_tabular.experiments.reporting import render_report, write_report
 
 EVIL = "<script>alert(1)</script>"
@@ -63,16 +66,20 @@ def evil_run(frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path) -> Pa
 
 
 @pytest.fixture
-def several(frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path) -> Path:
-    """A run over five tables."""
-    tables = []
-    for i in range(5):
-        path = tmp_path / f"homes{i}.csv"
-        frame.assign(price=frame["price"] + 3 * i * np.sin(frame["id"])).to_csv(path, index=False)
-        tables.append(content["table"] | {"source": str(path)})
-    del content["table"]
-    compare(content | {"tables": tables}, quiet=True).save(tmp_path / "run")
-    return tmp_path / "run"
+def over_tables(frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
+    """Return the folder of a run over so many tables, with further models."""
+
+    def run(n: int, **models: Any) -> Path:
+        tables = []
+        for i in range(n):
+            path = tmp_path / f"homes{i}.csv"
+            frame.assign(price=frame["price"] + 3 * i * np.sin(frame["id"])).to_csv(path, index=False)
+            tables.append(content["table"] | {"source": str(path)})
+        everything = {key: value for key, value in content.items() if key != "table"} | {"tables": tables}
+        compare(everything, quiet=True, models=models).save(tmp_path / f"run{n}")
+        return tmp_path / f"run{n}"
+
+    return run
 
 
 def read(run: Path) -> Page:
@@ -129,7 +136,7 @@ def test_the_page_says_what_was_compared_on_what(saved_run: Path) -> None:
         assert f"{results.loc[model, 'r2']:.4f}" in page.text
     assert (saved_run / "config.yaml").read_text("utf-8").strip() in page.text
     assert re.search(r"120\s+rows", page.text)
-    assert "One split cannot tell a difference from chance" in page.text
+    assert "One split cannot tell a difference from chance: none could have been significant" in page.text
     links = [a["href"] for tag, a in page.elements if tag == "a"]
     ids = {a["id"] for _, a in page.elements if "id" in a}
     assert links
@@ -247,6 +254,7 @@ def test_differences_are_tested_over_seeds(content: dict[str, Any], tmp_path: Pa
     assert "Holm" in text
     assert f"{percent:+.1f} %".replace("-", "−") in text
     assert f"{p:.3f}" in text
+    assert f"those of more than {stats.t.ppf(0.975, 2):.1f} standard errors" in text
     (figure,) = figures_of(page, "Differences of RMSE to points").values()
     (drawn,) = [trace for trace in figure["data"] if trace["mode"] == "markers"]
     assert drawn["x"] == pytest.approx([percent], rel=1e-3)
@@ -265,7 +273,8 @@ def test_a_perfect_model_has_a_report(frame: pd.DataFrame, content: dict[str, An
     assert "type" not in curves["layout"]["yaxis"]
 
 
-def test_several_tables_are_summed_up(several: Path) -> None:
+def test_several_tables_are_summed_up(over_tables: Callable[..., Path]) -> None:
+    several = over_tables(6)
     page = read(several)
     results = pd.read_csv(several / "results.csv")
     values = results.pivot(index="table", columns="model", values="rmse")
@@ -273,16 +282,64 @@ def test_several_tables_are_summed_up(several: Path) -> None:
     text = " ".join(page.text.split())
     assert f"{ratio:.3f}" in text
     assert "Wilcoxon" in text
+    assert "could have been significant with" not in text
     assert f"{stats.wilcoxon(np.log(values['bins'] / values['points'])).pvalue:.3f}" in text
     better = int((values["bins"] < values["points"]).sum())
-    assert f"{better} / {5 - better}" in text
+    assert f"{better} / {6 - better}" in text
     (critical,) = figures_of(page, "Mean ranks in RMSE").values()
     ranks = {t["name"]: t["x"][0] for t in critical["data"] if t["mode"] == "markers"}
     expected = values.rank(axis=1).mean()
     assert ranks == pytest.approx(expected.to_dict())
     tabs = [a["title"] for _, a in page.elements if a.get("role") == "tab" and str(a["id"]).startswith("table-")]
-    assert tabs == [f"homes{i}" for i in range(5)]
-    assert [a.get("data-section") for _, a in page.elements].count("scores") == 5
+    assert tabs == [f"homes{i}" for i in range(6)]
+    assert [a.get("data-section") for _, a in page.elements].count("scores") == 6
+
+
+def test_tables_too_few_to_tell_anything_are_said_to_be(over_tables: Callable[..., Path]) -> None:
+    text = " ".join(read(over_tables(5)).text.split())
+    # all five on one side would be a chance of 2 in 32
+    assert "no difference could have been significant with 5 tables" in text
+    assert "Wilcoxon" not in text
+    assert "p (Holm)" not in text
+    # over six tables one model can be told from the baseline, but not one of two
+    more = {"engine": "xgboost", "scheme": "soft", "n_bins": 8, "n_estimators": 4, "n_jobs": 1}
+    text = " ".join(read(over_tables(6, more=more)).text.split())
+    said = "No difference could have been significant with 6 tables and {} compared: the least p is {}."
+    assert "Wilcoxon" in text
+    # the CRPS is not that of points, the baseline
+    assert said.format("2 models", "0.062") in text
+
+
+def test_a_log_score_is_not_marked_where_targets_share_a_value(
+    frame: pd.DataFrame, content: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a histogram of narrow cells smears what the calibrated distribution gives a mass
+    many = frame["kind"] == "plain"
+    frame.assign(price=frame["price"].where(~many, 0.0)).to_csv(content["table"]["source"], index=False)
+    block = content["models"].pop("points") | {"scheme": "soft", "location": "none", "n_bins": 64}
+    content["models"] = {"smeared": block, "calibrated": block | {"calibration": "pooled"}}
+    with warnings.catch_warnings():
+        # more bins than so few rows fill
+        warnings.simplefilter("ignore")
+        comparison = compare(content, quiet=True)
+    scores = comparison.results.set_index("model")["log_score"]
+    assert np.isfinite(scores).all()
+    (reason,) = comparison.incomparable["homes"].values()
+    assert re.match(r"\d\d % of the training rows share the value 0,", reason)
+    comparison.save(tmp_path / "run")
+    page = read(tmp_path / "run")
+    assert f"No log score is marked as best: {reason}." in " ".join(page.text.split())
+    print_scores(comparison.summary(), incomparable=comparison.incomparable)
+    printed = capsys.readouterr().out
+    texts = [f"{score:.3f}" for score in scores]
+    assert all(text in printed and f"{text}*" not in printed for text in texts)
+    assert "no log score is best: " in printed
+    # without an atom the better one is marked
+    frame.to_csv(content["table"]["source"], index=False)
+    comparison = compare(content, quiet=True)
+    assert comparison.incomparable == {"homes": {}}
+    print_scores(comparison.summary(), incomparable=comparison.incomparable)
+    assert f"{comparison.results['log_score'].min():.3f}*" in capsys.readouterr().out
 
 
 def test_the_report_is_made_of_the_files_alone(run: Path, tmp_path: Path) -> None:

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from bridges_tabular.experiments.results import RESULT_COLUMNS, SCORES, read_table, results_frame, summarize
-
-SCORE = {score.name: score for score in SCORES}
+from bridges_tabular.experiments.results import RESULT_COLUMNS, read_table, results_frame, summarize
 
 
 def test_columns_are_those_of_the_file_format() -> None:
@@ -16,30 +13,6 @@ def test_columns_are_those_of_the_file_format() -> None:
         "table,model,engine,scheme,seed,rmse,mae,r2,crps,log_score,coverage_90,width_90,calibration_error,"
         "fit_seconds,predict_seconds"
     )
-
-
-@pytest.mark.parametrize(
-    ("score", "values", "best"),
-    [
-        ("rmse", [2.0, 1.0, 3.0], [False, True, False]),
-        ("rmse", [1.0, 1.0, 3.0], [True, True, False]),
-        ("r2", [0.2, 0.9, 0.9], [False, True, True]),
-        ("coverage_90", [0.99, 0.85, 0.5], [False, True, False]),
-        ("crps", [np.nan, 2.0, 3.0], [False, True, False]),
-        ("crps", [np.nan, 2.0, np.nan], [False, False, False]),
-        ("log_score", [np.inf, 2.0, 1.0], [False, False, True]),
-    ],
-)
-def test_the_best_of_a_column(score: str, values: list[float], best: list[bool]) -> None:
-    assert SCORE[score].is_best(values).tolist() == best
-
-
-def test_numbers_of_a_column_are_written_alike() -> None:
-    assert SCORE["rmse"].texts([1234.5, 87.65, np.nan]) == ["1,234", "88", ""]
-    assert SCORE["rmse"].texts([0.01234, 0.1]) == ["0.0123", "0.1000"]
-    assert SCORE["rmse"].texts([0.0, 0.0]) == ["0.0", "0.0"]
-    assert SCORE["r2"].texts([0.98765, -1]) == ["0.9877", "-1.0000"]
-    assert SCORE["log_score"].texts([np.inf]) == ["inf"]
 
 
 def test_the_summary_is_the_mean_over_seeds_sorted_by_rmse() -> None:

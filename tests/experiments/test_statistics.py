@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bridges_tabular.experiments.reporting import statistics
+from bridges_tabular.experiments import statistics
 
 
 def test_the_resampled_t_test_is_the_t_test_with_a_wider_variance() -> None:
@@ -107,3 +107,16 @@ def test_bars_join_what_lies_within_the_critical_difference(places: list[int], c
         assert joined == (abs(first - second) <= critical)
     for one, other in itertools.permutations(bars, 2):
         assert not (other[0] <= one[0] and one[1] <= other[1]), "a bar inside another says nothing"
+
+
+def test_wilcoxon_over_five_tables_can_tell_nothing() -> None:
+    one_sided = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    for n in range(2, 8):
+        assert statistics.signed_rank(one_sided[:n]) == pytest.approx(statistics.least_signed_rank(n, 1))
+    assert statistics.least_signed_rank(statistics.FEWEST_TABLES, 1) < statistics.LEVEL
+    assert statistics.least_signed_rank(statistics.FEWEST_TABLES - 1, 1) > statistics.LEVEL
+    # and over six, only where one model is compared
+    raw = [statistics.signed_rank(one_sided[:6])] * 2
+    assert statistics.holm(raw).min() == pytest.approx(statistics.least_signed_rank(6, 2))
+    assert statistics.least_signed_rank(6, 2) > statistics.LEVEL
+    assert statistics.least_signed_rank(1, 3) == 1.0

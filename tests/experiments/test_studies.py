@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from sklearn.metrics import root_mean_squared_error
 from bridges_tabular import XGBBridgeRegressor
 from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError, StudyResult, compare
 from bridges_tabular.experiments.blocks import SplitBlock, StudyBlock
+from bridges_tabular.experiments.studies import queue
 from bridges_tabular.experiments.studies.objective import make_parts
 from bridges_tabular.experiments.tables import Table, load_table, make_splits
 
@@ -39,6 +43,24 @@ def searched(trials: pd.DataFrame) -> pd.DataFrame:
     kept = trials[trials["state"] != "lost"]
     columns = ["trial", "fit_seconds", "started", "ended", "retry_of", "error"]
     return kept.drop(columns=columns).reset_index(drop=True)
+
+
+def read_journal(folder: Path) -> list[str]:
+    return (folder / "study.log").read_text("utf-8").splitlines(keepends=True)
+
+
+def ended(lines: list[str]) -> list[int]:
+    """Which lines of a journal end a trial with a result."""
+    return [i for i, line in enumerate(lines) if json.loads(line)["op_code"] == 6 and json.loads(line)["state"] == 1]
+
+
+def kill_at(folder: Path, lines: list[str], end: int) -> None:
+    """Leave a study as a kill or a full disk does while a line is written: half of it, by a process that is gone."""
+    folder.mkdir()
+    # no process has that number
+    left = "".join(lines[:end]).replace(f"[{os.getpid()},", "[999999999,")
+    (folder / "study.log").write_text(left + lines[end][:20], encoding="utf-8")
+    (folder / "config.yaml").touch()
 
 
 def test_the_first_trial_is_the_default_configuration(study: dict[str, Any]) -> None:
@@ -111,21 +133,108 @@ def test_an_interrupted_study_ends_as_if_it_had_not_been(study: dict[str, Any], 
     for trials in (2, 5, 12):
         parts = run(study, tmp_path / "parts", trials=trials)
     pd.testing.assert_frame_equal(searched(parts.trials), searched(whole.trials), check_exact=True)
-    # a half-written line, as a kill or a full disk leaves it, and trials whose process has ended
-    journal = tmp_path / "killed" / "study.log"
-    journal.parent.mkdir()
-    lines = (tmp_path / "whole" / "study.log").read_text("utf-8").splitlines(keepends=True)
-    ends = [i for i, line in enumerate(lines) if json.loads(line)["op_code"] == 6 and json.loads(line)["state"] == 1]
-    # in the middle of the sixth trial that finished; no process has that number
-    left = "".join(lines[: ends[5] - 1]).replace(f"[{os.getpid()},", "[999999999,")
-    journal.write_text(left + lines[ends[5] - 1][:20], encoding="utf-8")
-    (journal.parent / "config.yaml").touch()
-    killed = run(study, journal.parent, trials=12)
+    # in the middle of the sixth trial that finished
+    lines = read_journal(tmp_path / "whole")
+    kill_at(tmp_path / "killed", lines, ended(lines)[5] - 1)
+    killed = run(study, tmp_path / "killed", trials=12)
     assert (killed.trials["state"] == "lost").sum() == 1
     lost = killed.trials[killed.trials["state"] == "lost"].iloc[0]
     assert "process ended" in lost["error"]
     assert lost["trial"] in set(killed.trials["retry_of"].dropna())
     pd.testing.assert_frame_equal(searched(killed.trials), searched(whole.trials), check_exact=True)
+
+
+def test_a_kill_at_any_line_of_the_journal_loses_one_trial_at_most(study: dict[str, Any], tmp_path: Path) -> None:
+    study["models"]["bins"]["n_estimators"] = 2
+    whole = run(study, tmp_path / "whole", trials=3)
+    lines = read_journal(tmp_path / "whole")
+    started = next(i for i, line in enumerate(lines) if json.loads(line)["op_code"] == 6)
+    for end in range(started, len(lines)):
+        kill_at(tmp_path / str(end), lines, end)
+        killed = run(study, tmp_path / str(end), trials=3)
+        assert (killed.trials["state"] == "lost").sum() <= 1
+        # a trial that was lost before it had drawn anything leaves a gap
+        found = searched(killed.trials).astype(searched(whole.trials).dtypes)
+        pd.testing.assert_frame_equal(found, searched(whole.trials), check_exact=True)
+
+
+def test_a_kill_while_a_trial_is_taken_back_does_not_run_it_twice(study: dict[str, Any], tmp_path: Path) -> None:
+    whole = run(study, tmp_path / "whole", trials=4)
+    lines = read_journal(tmp_path / "whole")
+    kill_at(tmp_path / "killed", lines, ended(lines)[2] - 1)
+    run(study, tmp_path / "killed", trials=4)
+    again = read_journal(tmp_path / "killed")
+    queued = next(i for i, line in enumerate(again) if "retry_of" in line)
+    # what two workers leave that take it back at once, and are killed before either has recorded that it is lost
+    kill_at(tmp_path / "twice", [*again[: queued + 1], again[queued], again[queued]], queued + 2)
+    twice = run(study, tmp_path / "twice", trials=4)
+    assert twice.trials["state"].tolist().count("lost") == 1
+    pd.testing.assert_frame_equal(searched(twice.trials), searched(whole.trials), check_exact=True)
+
+
+def test_a_lost_trial_keeps_its_cell_of_a_grid(study: dict[str, Any], tmp_path: Path) -> None:
+    space = {"n_bins": {"type": "categorical", "choices": [4, 5, 6]}}
+    grid = {"space": space, "sampler": {"name": "grid", "seed": 0}}
+    run(study, tmp_path / "whole", **grid)
+    lines = read_journal(tmp_path / "whole")
+    # the second trial has its cell, and has drawn nothing
+    cell = next(i for i, line in enumerate(lines) if "grid_id" in line)
+    kill_at(tmp_path / "killed", lines, cell + 1)
+    trials = run(study, tmp_path / "killed", **grid).trials
+    assert trials["state"].tolist().count("lost") == 1
+    kept = trials[trials["state"] != "lost"]
+    assert not kept["state"].eq("failed").any()
+    # the default, which is on no grid, and every cell
+    assert sorted(kept["n_bins"]) == [4, 5, 6, 8, 8]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_workers_that_are_gone_are_noticed_on_every_system(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    asked = []
+
+    def kill(pid: int, number: int) -> None:
+        # on Windows any number ends the process
+        assert platform != "win32"
+        assert number == 0
+        asked.append(pid)
+        os.kill(pid, 0)
+
+    run(study, tmp_path / "whole")
+    lines = read_journal(tmp_path / "whole")
+    kill_at(tmp_path / "killed", lines, ended(lines)[2] - 1)
+    monkeypatch.setattr(queue, "sys", SimpleNamespace(platform=platform))
+    system = SimpleNamespace(kill=kill, getpid=os.getpid, readlink=os.readlink)
+    monkeypatch.setattr(queue, "os", system)
+    if platform == "darwin":
+        monkeypatch.setattr(queue, "Path", lambda path: tmp_path / "no" / path.strip("/"))
+    if platform == "win32":
+        monkeypatch.setattr(queue, "GRACE", 0.5)
+    trials = run(study, tmp_path / "killed").trials
+    assert sorted(trials["state"]).count("lost") == 1
+    assert (trials["state"] != "lost").sum() == 6
+    assert bool(asked) == (platform != "win32")
+
+
+def test_a_trial_that_keeps_ending_its_process_fails(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        os._exit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(XGBBridgeRegressor, "fit", die)
+        for _ in range(3):
+            process = multiprocessing.get_context("fork").Process(target=run, args=(study, tmp_path / "out"))
+            process.start()
+            process.join()
+            assert process.exitcode == 9
+    trials = run(study, tmp_path / "out").trials
+    assert trials["state"].tolist()[:3] == ["lost", "lost", "failed"]
+    assert trials["error"][2] == "its process ended, 3 times"
+    assert trials["default"].tolist() == [True] * 3 + [False] * 5
+    assert (trials["state"] != "lost").sum() == 6
 
 
 @pytest.mark.parametrize("storage", ["journal.log", "sqlite:///study.db"])
@@ -148,24 +257,38 @@ def test_workers_that_come_and_go_finish_exactly_as_many_trials(
     assert len({trial.params["learning_rate"] for trial in finished}) == 9
 
 
+@pytest.fixture
+def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees of depth 7 fail in the middle of a fit."""
+    fit = XGBBridgeRegressor.fit
+
+    def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.max_depth == 7:
+            raise RuntimeError("grown\nsideways")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(XGBBridgeRegressor, "fit", failing)
+
+
+@pytest.mark.usefixtures("fragile")
 def test_failed_trials_are_recorded_and_go_on(study: dict[str, Any]) -> None:
-    space = {
-        "xgb_params.grow_policy": {"type": "categorical", "choices": ["depthwise", "lossguide", "sideways"]}
-    } | BINS
+    space = {"max_depth": {"type": "categorical", "choices": [2, 3, 7]}} | BINS
     result = run(study, space=space, trials=9, sampler={"name": "random", "seed": 3})
     failed = result.trials[result.trials["state"] == "failed"]
     assert len(result.trials) == 9
     assert 0 < len(failed) < 8
-    assert failed["error"].str.contains("XGBoostError.*sideways", regex=True).all()
-    assert (failed["xgb_params.grow_policy"] == "sideways").all()
+    assert (failed["error"] == "RuntimeError: grown sideways").all()
+    assert (failed["max_depth"] == 7).all()
     assert failed["rmse"].isna().all()
 
 
+@pytest.mark.usefixtures("fragile")
 def test_three_failures_of_one_kind_stop_a_study(study: dict[str, Any], tmp_path: Path) -> None:
-    space = {"xgb_params.grow_policy": {"type": "categorical", "choices": ["sideways"]}} | BINS
+    study["models"]["bins"]["max_depth"] = 7
+    space = {"max_depth": {"type": "categorical", "choices": [7]}} | BINS
     for times in (1, 2):
         with pytest.raises(
-            ExperimentError, match=r"3 trials in a row failed with the same error: XGBoostError.*sideways"
+            ExperimentError, match=r"3 trials in a row failed with the same error: RuntimeError: grown sideways"
         ):
             run(study, tmp_path / "out", space=space, trials=20)
         loaded = optuna.load_study(
@@ -264,9 +387,7 @@ def test_nothing_is_searched_after_the_timeout(study: dict[str, Any], tmp_path: 
 def test_the_page_escapes_names(study: dict[str, Any], tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script>"
     study["models"][evil] = study["models"].pop("bins")
-    space = {"xgb_params.note": {"type": "categorical", "choices": [evil, "plain"]}} | BINS
-    page = ""
-    run(study, tmp_path / "out", model=evil, space=space)
+    run(study, tmp_path / "out", model=evil)
     page = (tmp_path / "out" / "study.html").read_text("utf-8")
     assert evil not in page
     assert "alert(1)" in page
@@ -312,3 +433,18 @@ def test_optunas_own_settings_are_left_alone(study: dict[str, Any]) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run(study, trials=2)
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+def test_a_log_score_is_not_searched_where_targets_share_a_value(
+    study: dict[str, Any], frame: pd.DataFrame, table_file: Path
+) -> None:
+    study["study"]["metric"] = ["crps", "log_score"]
+    BridgeStudy(study)
+    frame.assign(price=frame["price"].where(frame["kind"] == "plain", 0.0)).to_csv(table_file, index=False)
+    with pytest.raises(ExperimentError) as caught:
+        BridgeStudy(study)
+    said = r"study.metric: log_score compares no models of column 'price', for \d\d % of the training rows share"
+    assert re.match(said, str(caught.value))
+    assert str(caught.value).endswith("; choose rmse, mae or crps")
+    study["study"]["metric"] = "crps"
+    BridgeStudy(study)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from bridges_tabular._frames import TableEncoder
 from bridges_tabular.core import scores
 from bridges_tabular.experiments import BridgeStudy
 from bridges_tabular.experiments.blocks import ModelBlock
-from bridges_tabular.experiments.models import build_model
+from bridges_tabular.experiments.engines import build_model
 from bridges_tabular.experiments.studies.objective import make_parts
 from bridges_tabular.experiments.studies.space import with_values
 from bridges_tabular.experiments.tables import load_table, make_splits
+from bridges_tabular.regressors.tables import TableEncoder
 
 RATE = {"learning_rate": {"type": "float", "low": 0.05, "high": 0.5}}
 BOOSTED = {"engine": "xgboost", "n_estimators": 8, "n_jobs": 1, "n_bins": 8, "scheme": "soft", "location": "none"}

@@ -88,7 +88,7 @@ def test_a_file_adds_replaces_and_takes_out() -> None:
     assert space_of("tabular", {}).defaults["backbone_params.layers"] == "128-128-128"
     assert space_of("tabular", {"backbone": "GANDALFConfig"}).defaults["backbone_params.gflu_stages"] == 6
     replaced = {"smoothing": {"type": "float", "low": 0.5, "high": 2}}
-    assert space_of("xgboost", {"scheme": "soft"}, space=replaced).defaults["smoothing"] == 0.75
+    assert space_of("xgboost", {"scheme": "soft"}, space=replaced).defaults["smoothing"] == 1.0
     alone = space_of("tabular", params, space={"n_bins": {"type": "int", "low": 8, "high": 16}}, bundled_space=False)
     assert [parameter.name for parameter in alone.parameters] == ["n_bins"]
 

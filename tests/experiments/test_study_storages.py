@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from bridges_tabular.experiments import BridgeStudy, ExperimentError
 
 SERVER = """
 import sys, optuna
-optuna.storages.run_grpc_proxy_server(optuna.storages.RDBStorage(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
+kept = sys.argv[1]
+file = optuna.storages.journal.JournalFileBackend
+storage = optuna.storages.RDBStorage(kept) if "://" in kept else optuna.storages.JournalStorage(file(kept))
+optuna.storages.run_grpc_proxy_server(storage, host="127.0.0.1", port=int(sys.argv[2]))
 """
 
 
@@ -83,38 +87,55 @@ def test_a_removed_journal_is_not_begun_anew(study: dict[str, Any], tmp_path: Pa
     assert not journal.exists()
 
 
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A gRPC proxy before a database, in a process of its own, and its URL."""
+@contextmanager
+def proxy(kept: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A gRPC proxy before a database or a journal, in a process of its own, and its URL."""
     pytest.importorskip("grpc")
     pytest.importorskip("google.protobuf")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-c", SERVER, f"sqlite:///{tmp_path / 'study.db'}", str(port)])
-    yield f"grpc://127.0.0.1:{port}", process
-    process.kill()
-    process.wait()
+    process = subprocess.Popen([sys.executable, "-c", SERVER, kept, str(port)])
+    try:
+        yield f"grpc://127.0.0.1:{port}", process
+    finally:
+        process.kill()
+        process.wait()
 
 
-def test_workers_share_a_study_behind_a_proxy(
-    study: dict[str, Any], tmp_path: Path, proxy: tuple[str, subprocess.Popen[bytes]]
-) -> None:
-    url, server = proxy
-    study["study"]["storage"] = url
-    tuned = BridgeStudy(study, tmp_path / "out")
-    trials = tuned.optimize(quiet=True).trials
-    assert len(trials) == 4
-    assert trials["state"].isin(["complete", "pruned"]).all()
-    # it is the proxy's database that holds them
-    kept = optuna.load_study(study_name="experiment.bins", storage=f"sqlite:///{tmp_path / 'study.db'}")
-    assert [trial.params["learning_rate"] for trial in kept.trials] == trials["learning_rate"].tolist()
-    # which the dashboard has to be given
-    assert url not in tuned.dashboard_command
-    study["study"] |= {"trials": 500, "workers": 1}
-    thread = spoil(lambda: len(kept.trials) > 5, lambda: os.kill(server.pid, signal.SIGKILL))
-    with pytest.raises(
-        ExperimentError, match=r"^the storage of the study is lost, and the same command goes on: [^<>]+$"
-    ):
-        BridgeStudy(study, tmp_path / "out").optimize(quiet=True)
-    thread.join()
+def test_workers_behind_a_proxy_before_a_journal_take_each_trial_once(study: dict[str, Any], tmp_path: Path) -> None:
+    with proxy(str(tmp_path / "kept.log")) as (url, _):
+        study["study"] |= {"storage": url, "workers": 1, "trials": 12}
+        studies = [BridgeStudy(study) for _ in range(4)]
+        threads = [threading.Thread(target=tuned.optimize, args=(True,)) for tuned in studies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    kept = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "kept.log")))
+    trials = optuna.load_study(study_name="experiment.bins", storage=kept).trials
+    finished = [trial for trial in trials if trial.state.is_finished()]
+    assert len(finished) == 12
+    assert all("error" not in trial.user_attrs for trial in finished)
+    assert len({trial.params["learning_rate"] for trial in finished}) == 12
+
+
+def test_workers_share_a_study_behind_a_proxy(study: dict[str, Any], tmp_path: Path) -> None:
+    with proxy(f"sqlite:///{tmp_path / 'study.db'}") as (url, server):
+        study["study"]["storage"] = url
+        tuned = BridgeStudy(study, tmp_path / "out")
+        trials = tuned.optimize(quiet=True).trials
+        assert len(trials) == 4
+        assert trials["state"].isin(["complete", "pruned"]).all()
+        # it is the proxy's database that holds them
+        kept = optuna.load_study(study_name="experiment.bins", storage=f"sqlite:///{tmp_path / 'study.db'}")
+        assert [trial.params["learning_rate"] for trial in kept.trials] == trials["learning_rate"].tolist()
+        # which the dashboard has to be given
+        assert url not in tuned.dashboard_command
+        study["study"] |= {"trials": 500, "workers": 1}
+        thread = spoil(lambda: len(kept.trials) > 5, lambda: os.kill(server.pid, signal.SIGKILL))
+        with pytest.raises(
+            ExperimentError, match=r"^the storage of the study is lost, and the same command goes on: [^<>]+$"
+        ):
+            BridgeStudy(study, tmp_path / "out").optimize(quiet=True)
+        thread.join()

@@ -13,6 +13,7 @@ from bridges_tabular.core.calibration.atoms import Atoms, Ties, find_ties, pool_
 from bridges_tabular.core.calibration.deconvolution import Deconvolution
 from bridges_tabular.core.calibration.pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
 from bridges_tabular.core.calibration.residuals import LEVELS, LocalResiduals, thinned
+from bridges_tabular.core.calibration.sharpness import best_sharpness
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.core.parameters import PARAMETERS, Calibration
@@ -20,14 +21,9 @@ from bridges_tabular.core.parameters import PARAMETERS, Calibration
 # Below so many distinct validation rows nothing is fitted but the width of the tails.
 LEAST_ROWS = 20
 
-_ITERATIONS = (0, 4, 16, 64, 256)
-# Share of the score that more iterations must gain: the last ones take nearly all the time.
-_LEAST_GAIN = 1e-3
-_WIDTHS: FloatArray = np.sort(np.append(np.geomspace(0.15, 3.0, 40), 1.0))
 # Reaches of an atom's catchment, in standard deviations of the validation errors.
 _REACHES = (0.03, 0.1, 0.3, 1.0)
-_JUDGED_ROWS = 256
-_JUDGED_ROWS_ATOMS = 128
+_JUDGED_ROWS_ATOMS = 512
 _BLOCK_ROWS = 2048
 
 
@@ -153,7 +149,11 @@ class DistributionCalibrator:
             self.fitted_ = "none"
             return self
         if outputs.pi is not None:
-            self._fit_sharpness(outputs, target, weight)
+            assert self._deconvolution is not None
+            undo = self._deconvolution.blurs and self.method != "shrink"
+            self._iterations, self._width = best_sharpness(
+                self._deconvolution, outputs.pi, self._narrowing(outputs), target - outputs.point, weight, undo=undo
+            )
         if self.method == "pooled":
             spread = self._variance(outputs)
             self._residuals = LocalResiduals.fit(target - outputs.point, outputs.point, spread, weight)
@@ -265,36 +265,14 @@ class DistributionCalibrator:
         assert self._deconvolution is not None
         return self._deconvolution.variances(outputs.pi, outputs.point - outputs.location)[1]
 
-    def _fit_sharpness(self, outputs: _Outputs, target: FloatArray, weight: FloatArray) -> None:
-        """Choose the iterations, more of them while they help, and the width."""
-        assert self._deconvolution is not None
-        judged = thinned(len(target), _JUDGED_ROWS)
-        rows, target, weight = outputs.take(judged), target[judged], weight[judged]
-        assert rows.pi is not None
-        undo = self._deconvolution.blurs and self.method != "shrink"
-        best, done, masses = np.inf, 0, None
-        for iterations in _ITERATIONS if undo else (0,):
-            masses = self._deconvolution.sharpen(rows.pi, iterations - done, masses)
-            done = iterations
-            histogram, narrowing = self._histogram(rows, masses)
-            # the score of m + s (Y - E Y) at y is s times that of Y at E Y + (y - m) / s
-            scale = narrowing[:, None] * _WIDTHS
-            at = histogram.mean[:, None] + (target - rows.point)[:, None] / scale
-            scores = np.average(scale * histogram.crps(at), axis=0, weights=weight)
-            if scores.min() > best * (1.0 - _LEAST_GAIN):
-                break
-            best, self._iterations, self._width = scores.min(), iterations, float(_WIDTHS[scores.argmin()])
-
-    def _histogram(self, rows: _Outputs, masses: FloatArray) -> tuple[BinnedDistribution, FloatArray]:
-        """Distributions of masses (b, c) on the fine cells, and factors (b,) by which their width is scaled."""
+    def _narrowing(self, rows: _Outputs) -> FloatArray:
+        """Factors (b,) by which the width of each row is scaled whatever the validation rows say."""
+        if self.method != "shrink":
+            return np.ones(len(rows.point))
         assert self._deconvolution is not None
         assert rows.pi is not None
-        narrowing, no_tails = np.ones(len(masses)), np.zeros((len(masses), 2))
-        if self.method == "shrink":
-            raw, estimate = self._deconvolution.variances(rows.pi, rows.point - rows.location)
-            narrowing = np.sqrt(estimate / raw)
-        histogram = Rows(self._deconvolution.edges, masses, no_tails, np.ones_like(no_tails))
-        return BinnedDistribution._from_valid(histogram), narrowing
+        raw, estimate = self._deconvolution.variances(rows.pi, rows.point - rows.location)
+        return np.sqrt(estimate / raw)
 
     def _pool(self, rows: _Outputs, residuals: FloatArray | None) -> Pool:
         """Pool of the sharpened prediction and of quantiles (b, q) of local residuals; normal without either."""
@@ -302,9 +280,11 @@ class DistributionCalibrator:
         if rows.pi is not None:
             assert self._deconvolution is not None
             masses = self._deconvolution.sharpen(rows.pi, self._iterations)
-            histogram, narrowing = self._histogram(rows, masses)
+            no_tails = np.zeros((len(masses), 2))
+            sharp = Rows(self._deconvolution.edges, masses, no_tails, np.ones_like(no_tails))
+            histogram = BinnedDistribution._from_valid(sharp)
             deviations = histogram.quantile(LEVELS) - histogram.mean[:, None]
-            parts.append(rows.point[:, None] + (self._width * narrowing)[:, None] * deviations)
+            parts.append(rows.point[:, None] + (self._width * self._narrowing(rows))[:, None] * deviations)
         if residuals is not None:
             parts.append(rows.point[:, None] + residuals)
         if not parts:
@@ -359,10 +339,11 @@ def _distinct(outputs: _Outputs, target: FloatArray, weight: FloatArray) -> tupl
     if outputs.pi is not None:
         # not a matrix product, whose rounding depends on a row's place
         columns.append((outputs.pi[used] * np.arange(outputs.pi.shape[1])).sum(axis=1))
-    keys = np.stack(columns, axis=1)
-    _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    merged: FloatArray = np.bincount(index.ravel(), weights=weight[used], minlength=len(first)).astype(np.float64)
-    rows = used[first]
+    order = np.lexsort(columns[::-1])
+    keys = np.stack(columns)[:, order]
+    first = np.flatnonzero(np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))[: len(order)])
+    merged: FloatArray = np.add.reduceat(weight[used][order], first) if len(first) else np.empty(0)
+    rows = used[order[first]]
     return outputs.take(rows), target[rows], merged / merged.mean() if len(first) else merged
 
 

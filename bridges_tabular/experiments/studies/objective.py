@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +15,16 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from bridges_tabular._progress import Listener, listen
-from bridges_tabular._sharing import sharing
-from bridges_tabular.core import scores
-from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, nearest
-from bridges_tabular.experiments.models import Regressor, build_model
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, alternatives, nearest
+from bridges_tabular.experiments.engines import Regressor, build_model, scheme_of
+from bridges_tabular.experiments.scores import METRICS, Outcome, incomparable
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
 from bridges_tabular.experiments.studies.storage import StorageLost, describe, storage_errors
 from bridges_tabular.experiments.tables import Split, Table
+from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.progress import Listener, Report
 
-_POINT_METRICS: dict[str, Callable[..., float]] = {"rmse": scores.rmse, "mae": scores.mae}
-_DISTRIBUTION_METRICS: dict[str, Callable[..., float]] = {"crps": scores.crps, "log_score": scores.log_score}
-METRICS = (*_POINT_METRICS, *_DISTRIBUTION_METRICS)
 # reports to the storage in one fit: each costs a write and a look at the other trials
 _MAX_REPORTS = 20
 # what a boosted model on a cross-fitted location prepares in one fit, so that trials need not prepare it again
@@ -63,8 +60,16 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
     Raises
     ------
     ExperimentError
-        If there are too few rows.
+        If there are too few rows, or models cannot be compared on them by a metric of the study.
     """
+    reasons = incomparable(table.y[split.train])
+    for metric in study.metrics:
+        if metric in reasons:
+            others = alternatives(name for name in METRICS if name not in reasons)
+            raise ExperimentError(
+                f"study.metric: {metric} compares no models of column {table.target!r}, for {reasons[metric]};"
+                f" choose {others}"
+            )
 
     def rows(positions: NDArray[np.int64]) -> Rows:
         return Rows(table.X.iloc[positions], table.y[positions])
@@ -88,10 +93,10 @@ def check_metrics(study: StudyBlock, model: str, regressor: Regressor) -> None:
     for metric in study.metrics:
         if metric not in METRICS:
             raise ExperimentError(f"study.metric: there is no metric {metric!r}{nearest(metric, METRICS)}")
-        if metric in _DISTRIBUTION_METRICS and not hasattr(regressor, "predict_distribution"):
-            scheme = regressor.get_params(deep=False)["scheme"]
+        if METRICS[metric].scores == "distributions" and not hasattr(regressor, "predict_distribution"):
             raise ExperimentError(
-                f"study.metric: {metric} scores distributions, and {model} (scheme {scheme}) predicts points alone"
+                f"study.metric: {metric} scores distributions, and {model} (scheme {scheme_of(regressor)}) predicts"
+                " points alone"
             )
 
 
@@ -119,8 +124,9 @@ class Objective:
     ) -> None:
         self._model, self._block, self._seed = model, block, seed
         self._space, self._parts = space, parts
-        self._metrics = study.metrics
+        self._scores = [METRICS[name] for name in study.metrics]
         self.report_seconds = 0.0
+        self._prepared = Prepared()
         self._pruner = pruner_name(study)
 
     def __call__(self, trial: optuna.Trial, watch: Listener, values: dict[str, Any]) -> list[float]:
@@ -144,46 +150,55 @@ class Objective:
         results: list[list[float]] = []
         for fold, part in enumerate(self._parts):
             model = build_model(self._model, block, self._seed)
-            with warnings.catch_warnings(), listen(self._listener(trial, watch, fold)):
+            report = Report(self._listener(trial, watch, fold), (self._scores[0].name,))
+            with warnings.catch_warnings():
                 # the final fits say what there is to say
                 warnings.simplefilter("ignore")
-                model.fit(part.train.X, part.train.y, eval_set=(part.held_out.X, part.held_out.y))
+                model.fit(
+                    part.train.X,
+                    part.train.y,
+                    eval_set=(part.held_out.X, part.held_out.y),
+                    prepared=self._prepared,
+                    report=report,
+                )
             results.append(self._score(model, part.scored))
             if len(self._parts) > 1 and self._pruner != "none":
                 means = results[-1] if self._pruner == "wilcoxon" else np.mean(results, axis=0)
                 self._report(trial, float(means[0]), fold)
         return [float(mean) for mean in np.mean(results, axis=0)]
 
-    def sharing(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
         """Let trials inside the block share what the engines prepare of their rows: tensors, codes, quantiles."""
         frames = [rows.X for part in self._parts for rows in (part.train, part.held_out, part.scored)]
-        return sharing(frames, _SHARED_PER_FIT * len(self._parts))
+        with Prepared(frames, _SHARED_PER_FIT * len(self._parts)) as self._prepared:
+            yield
+        self._prepared = Prepared()
 
     def _listener(self, trial: optuna.Trial, watch: Listener, fold: int) -> Listener:
         n_folds = len(self._parts)
         prunes = n_folds == 1 and self._pruner != "none"
 
-        def listener(done: int, total: int, score: float | None = None) -> None:
-            watch(fold * total + done, n_folds * total, score)
+        def listener(step: int, total: int, scores: Mapping[str, float]) -> None:
+            watch(fold * total + step, n_folds * total, scores)
             every = max(1, math.ceil(total / _MAX_REPORTS))
-            if prunes and score is not None and done % every == 0:
-                self._report(trial, score, done)
+            # what the study searches by, and no other score
+            score = scores.get(self._scores[0].name)
+            if prunes and score is not None and step % every == 0:
+                self._report(trial, score, step)
 
         return listener
 
     def _score(self, model: Regressor, rows: Rows) -> list[float]:
-        values = []
-        prediction = model.predict(rows.X)
         distribution = None
-        for metric in self._metrics:
-            if metric in _POINT_METRICS:
-                value = float(_POINT_METRICS[metric](rows.y, prediction))
-            else:
-                if distribution is None:
-                    distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
-                value = float(_DISTRIBUTION_METRICS[metric](distribution, rows.y))
+        if any(score.scores == "distributions" for score in self._scores):
+            distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
+        outcome = Outcome(rows.y, model.predict(rows.X), distribution)
+        values = []
+        for score in self._scores:
+            value = score.of(outcome)
             if not math.isfinite(value):
-                raise FloatingPointError(f"{metric} of the trial is {value}")
+                raise FloatingPointError(f"{score.name} of the trial is {value}")
             values.append(value)
         return values
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from bridges_tabular.experiments.studies.queue import counts
+from bridges_tabular.experiments.studies.queue import counts, why_failed
 from bridges_tabular.experiments.studies.search import Search, Watcher
 
 
@@ -87,7 +87,7 @@ def describe_trial(trial: FrozenTrial, metrics: Sequence[str]) -> str:
     if trial.state == TrialState.PRUNED:
         return "pruned"
     if trial.state == TrialState.FAIL:
-        return f"failed, {trial.user_attrs.get('error', 'without a word')}"
+        return f"failed, {why_failed(trial)}"
     return ", ".join(f"{metric} {value:.5g}" for metric, value in zip(metrics, trial.values or (), strict=True))
 
 

@@ -1,20 +1,24 @@
 """Who runs which trial: trials are claimed through the storage, and taken back from workers that are gone.
 
 A study is for a certain number of trials. Trials whose worker was killed, interrupted or cut off are *lost*: they stay
-on record as failed, do not count, and their parameters are queued again. Every other trial counts, failed ones too.
-A trial waits in the storage before it runs, and the storage lets one worker alone take it; of the trials that count,
-only the first so many by their numbers are ever taken. So any number of workers, on any number of machines, finish
-exactly as many as the study is for.
+on record as failed, do not count, and are queued again. Every other trial counts, failed ones too. A trial waits in the
+storage before it runs, and the storage lets one worker alone take it; of the trials that count, only the first so many
+by their numbers are ever taken. So any number of workers, on any number of machines, finish exactly as many.
+
+Optuna's own means fall short of that. ``Study.ask`` makes a trial where none waits, so that workers that ask for the
+last one at once run several. Heartbeats, and the callbacks that try again, are for databases and ``Study.optimize``
+alone, notice after minutes what is known at once on the same machine, and never a worker that had yet to give a beat.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
+import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -26,21 +30,31 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError
+from bridges_tabular.experiments.studies.space import Space
 
+Equip = Callable[[optuna.Study, int], None]
 # seconds
 BEAT = 15.0
 GRACE = 120.0
-# a worker that lives names itself as soon as it has taken a trial
-_CLAIM_GRACE = 10.0
 # a trial that ended its process so often counts as failed: it is the likely reason
 MAX_LOSSES = 3
 _SAME_ERRORS = 3
-_WORKER, _BEAT = "bridges_tabular:worker", "bridges_tabular:beat"
 
 
 def is_lost(trial: FrozenTrial) -> bool:
     """Tell whether a trial ended without a result because its worker did."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("lost", False))
+    # one that failed by itself says why; nobody but its worker can write that down
+    ended = "error" not in trial.user_attrs and _losses(trial) < MAX_LOSSES
+    return trial.state == TrialState.FAIL and (ended or bool(trial.user_attrs.get("lost")))
+
+
+def why_failed(trial: FrozenTrial) -> str | None:
+    """Return why a trial failed or was lost; None if it did neither."""
+    if trial.state != TrialState.FAIL or "error" in trial.user_attrs:
+        return trial.user_attrs.get("error")
+    if trial.user_attrs.get("lost"):
+        return "interrupted"
+    return "its process ended" if is_lost(trial) else f"its process ended, {_losses(trial)} times"
 
 
 def counts(trial: FrozenTrial) -> bool:
@@ -53,43 +67,29 @@ class TrialQueue:
 
     Parameters
     ----------
+    study : Study
     storage : BaseStorage
-    name : str
-        Of the study, which exists.
+        Which holds it.
     n_trials : int
         How many trials the study is for.
-    default : dict
-        Parameters of the first trial.
-    make_study : callable
-        Builds the study with the sampler and the pruner of a trial. It takes the place of the trial among those that
-        count: a study that lost trials goes on as if it had not.
+    space : Space
+        Whose defaults are the parameters of the first trial.
+    equip : Equip
+        Gives a study the sampler and the pruner of a trial. It takes the place of the trial among those that count: a
+        study that lost trials goes on as if it had not.
     """
 
-    def __init__(
-        self,
-        storage: BaseStorage,
-        name: str,
-        n_trials: int,
-        default: dict[str, Any],
-        make_study: Callable[[int], optuna.Study],
-    ) -> None:
-        self.n_trials = n_trials
-        self._storage = storage
-        self._study_id = storage.get_study_id_from_name(name)
-        self._default = default
-        self._make_study = make_study
-        self._study = make_study(0)
-        self._token = uuid.uuid4().hex
+    def __init__(self, study: optuna.Study, storage: BaseStorage, n_trials: int, space: Space, equip: Equip) -> None:
+        self._study, self._storage, self._n_trials, self._space = study, storage, n_trials, space
+        self._equip = equip
+        self._worker: dict[str, Any] = {"machine": _machine(), "process": _process(os.getpid()), "beats": 0}
         self._since = datetime.now()
+        self._mine: optuna.Trial | None = None
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials on record, lost ones included, by their numbers."""
-        return self._storage.get_all_trials(self._study_id, deepcopy=False)
-
-    def n_finished(self) -> int:
-        """Return how many trials that count are finished."""
-        return sum(counts(trial) for trial in self.trials())
+        return self._study.get_trials(deepcopy=False)
 
     def is_running(self) -> bool:
         """Tell whether any worker runs a trial."""
@@ -99,53 +99,33 @@ class TrialQueue:
         """Take the next trial; None if as many as the study is for are finished or taken."""
         while True:
             trials = self.trials()
-            kept = [trial for trial in trials if not is_lost(trial)]
-            for place, trial in enumerate(kept[: self.n_trials]):
-                if trial.state == TrialState.WAITING and self._take(trial):
-                    if place == 0 and not any(other.user_attrs.get("default") for other in kept):
-                        self._make_default(trial)
-                    return optuna.Trial(self._make_study(place), self._id(trial))
-            if len(kept) >= self.n_trials:
+            kept = _kept(trials)
+            for place, trial in enumerate(kept[: self._n_trials]):
+                if trial.state == TrialState.WAITING and self._take(trial, place):
+                    return self._mine
+            if len(kept) >= self._n_trials:
                 return None
-            self._study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+            # named beforehand, so that whoever is killed as soon as he has taken it is known
+            named = {"worker": self._worker}
+            if any(trial.user_attrs.get("default") for trial in trials):
+                self._study.add_trial(optuna.create_trial(state=TrialState.WAITING, user_attrs=named))
+            else:
+                self._study.enqueue_trial(self._space.defaults, user_attrs=named | {"default": True})
 
     def recover(self) -> None:
         """Take trials back from workers that are gone."""
         for trial in self.trials():
             if trial.state == TrialState.RUNNING and self._is_abandoned(trial):
-                self.give_up(trial, "its process ended", losses=trial.user_attrs.get("losses", 0) + 1)
-
-    def give_up(self, trial: FrozenTrial, reason: str, losses: int) -> None:
-        """Record a running trial as lost and queue its parameters again.
-
-        Parameters
-        ----------
-        trial : FrozenTrial
-        reason : str
-        losses : int
-            How many processes it has ended; too many, and it has failed for good.
-        """
-        trial_id = self._id(trial)
-        for_good = losses >= MAX_LOSSES
-        try:
-            self._storage.set_trial_user_attr(trial_id, "error", f"{reason}, {losses} times" if for_good else reason)
-            self._storage.set_trial_user_attr(trial_id, "lost", not for_good)
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        except UpdateFinishedTrialError:
-            # another worker was faster, or the trial finished after all
-            return
-        if not for_good:
-            kept = {key: trial.user_attrs[key] for key in ("default",) if key in trial.user_attrs}
-            self._study.enqueue_trial(
-                trial.params or (self._default if kept else {}),
-                user_attrs=kept | {"losses": losses, "retry_of": trial.number},
-            )
+                self._give_up(trial, _losses(trial))
 
     def release(self) -> None:
         """Give up what this worker runs, because it has to stop."""
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING and trial.system_attrs.get(_WORKER, {}).get("token") == self._token:
-                self.give_up(trial, "interrupted", losses=trial.user_attrs.get("losses", 0))
+        if self._mine is None:
+            return
+        trial = self.trials()[self._mine.number]
+        if trial.state == TrialState.RUNNING:
+            self._mine.set_user_attr("lost", True)
+            self._give_up(trial, _losses(trial) - 1)
 
     def check_failures(self) -> None:
         """Stop where the last trials since this worker began have all failed with the same error.
@@ -155,29 +135,27 @@ class TrialQueue:
         ExperimentError
             With that error.
         """
-        finished = [trial for trial in self.trials() if counts(trial) and trial.datetime_complete is not None]
-        last = sorted(finished, key=lambda trial: trial.datetime_complete or self._since)[-_SAME_ERRORS:]
-        errors = {trial.user_attrs.get("error") for trial in last}
-        if (
-            len(last) == _SAME_ERRORS
-            and len(errors) == 1
-            and all(trial.state == TrialState.FAIL for trial in last)
-            and all(trial.datetime_complete and trial.datetime_complete >= self._since for trial in last)
-        ):
-            raise ExperimentError(f"{_SAME_ERRORS} trials in a row failed with the same error: {errors.pop()}")
+
+        def ended(trial: FrozenTrial) -> datetime:
+            return trial.datetime_complete or datetime.min
+
+        finished = [trial for trial in self.trials() if counts(trial) and ended(trial) >= self._since]
+        errors = [why_failed(trial) for trial in sorted(finished, key=ended)[-_SAME_ERRORS:]]
+        if len(errors) == _SAME_ERRORS and len(set(errors)) == 1 and errors[0] is not None:
+            raise ExperimentError(f"{_SAME_ERRORS} trials in a row failed with the same error: {errors[0]}")
 
     @contextmanager
     def heartbeat(self, trial: optuna.Trial) -> Iterator[None]:
         """Show other workers that a trial is alive, for as long as the block runs."""
         stopped = threading.Event()
+        worker = dict(self._worker)
 
         def beat() -> None:
-            count = 0
             # without a storage there is nobody to show it to
             with suppress(Exception):
                 while not stopped.wait(BEAT):
-                    count += 1
-                    self._storage.set_trial_system_attr(trial._trial_id, _BEAT, count)
+                    worker["beats"] += 1
+                    trial.set_user_attr("worker", worker)
             self._storage.remove_session()
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -188,64 +166,100 @@ class TrialQueue:
             stopped.set()
             thread.join()
 
-    def _take(self, trial: FrozenTrial) -> bool:
-        trial_id = self._id(trial)
+    def _take(self, trial: FrozenTrial, place: int) -> bool:
+        """Begin a trial that waits; False if another worker was faster."""
+        # a study reads the trials anew only where it is asked or told
+        study = copy.copy(self._study)
+        self._equip(study, place)
         try:
+            # the first half of Study.ask, and all that is not of Optuna's public interface
+            study_id = self._storage.get_study_id_from_name(study.study_name)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
             if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 return False
         except UpdateFinishedTrialError:
             return False
-        worker = {"machine": _machine(), "process": _process(os.getpid()), "token": self._token}
-        self._storage.set_trial_system_attr(trial_id, _WORKER, worker)
+        except AttributeError as error:
+            raise ExperimentError(f"studies know Optuna 4.5 to 5, and not {optuna.__version__}: {error}") from None
+        self._mine = optuna.Trial(study, trial_id)
+        if trial.user_attrs.get("worker") != self._worker:
+            self._mine.set_user_attr("worker", self._worker)
         return True
 
-    def _make_default(self, trial: FrozenTrial) -> None:
-        trial_id = self._id(trial)
-        self._storage.set_trial_user_attr(trial_id, "default", True)
-        # what Optuna's enqueue_trial sets; that makes a new trial, and each worker that begins could make one
-        self._storage.set_trial_system_attr(trial_id, "fixed_params", self._default)
-
-    def _id(self, trial: FrozenTrial) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+    def _give_up(self, trial: FrozenTrial, losses: int) -> None:
+        """Record a running trial as lost, and queue it again unless it has ended too many processes."""
+        # queued first: whoever does this may be killed in between
+        if losses < MAX_LOSSES and all(other.user_attrs.get("retry_of") != trial.number for other in self.trials()):
+            again = {"worker": self._worker, "losses": losses, "retry_of": trial.number}
+            if trial.user_attrs.get("default"):
+                again["default"] = True
+            # killed in the middle of drawing, it draws all of them again, as it would have
+            drawn = len(trial.params) == len(self._space.parameters)
+            self._study.add_trial(
+                optuna.create_trial(
+                    state=TrialState.WAITING,
+                    params=trial.params if drawn else {},
+                    distributions=trial.distributions if drawn else {},
+                    user_attrs=again,
+                    # what samplers remember of it, such as its cell of a grid
+                    system_attrs=dict(trial.system_attrs),
+                )
+            )
+        # unless another worker was faster, or the trial finished after all
+        with suppress(UpdateFinishedTrialError):
+            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        worker = trial.system_attrs.get(_WORKER)
-        if worker is not None and worker["machine"] == _machine():
-            pid, started = worker["process"]
-            # asked only between this worker's own trials
-            if worker["token"] == self._token or _process(pid) != [pid, started]:
-                return True
+        worker = trial.user_attrs.get("worker")
+        if worker and worker["machine"] == _machine() and _process(worker["process"][0]) != worker["process"]:
+            return True
         # clocks of machines differ: what counts is how long we have seen no beat
-        beat = trial.system_attrs.get(_BEAT)
-        before, since = self._seen.get(trial.number, (None, 0.0))
-        if trial.number not in self._seen or before != beat:
-            self._seen[trial.number] = (beat, time.monotonic())
+        beat, since = self._seen.get(trial.number, (None, None))
+        if since is None or beat != worker:
+            self._seen[trial.number] = (worker, time.monotonic())
             return False
-        return time.monotonic() - since > (_CLAIM_GRACE if worker is None else GRACE)
+        return time.monotonic() - since > GRACE
+
+
+def _kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that take the places of a study: neither lost ones, nor what two workers queued at once."""
+    kept, queued = [], set()
+    for trial in trials:
+        origin = trial.user_attrs.get("retry_of")
+        reason = "default" if origin is None and trial.user_attrs.get("default") else origin
+        # a trial that was about to be lost may have finished after all
+        needed = reason is None or (reason not in queued and (origin is None or is_lost(trials[origin])))
+        queued.add(reason)
+        if not is_lost(trial) and (needed or trial.state != TrialState.WAITING):
+            kept.append(trial)
+    return kept
+
+
+def _losses(trial: FrozenTrial) -> int:
+    """Return how many processes a trial has ended if it is lost now."""
+    return int(trial.user_attrs.get("losses", 0)) + 1
 
 
 def _machine() -> str:
     """Name the machine, or the container: process numbers mean something within it alone."""
-    try:
-        space = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        space = ""
-    return f"{socket.gethostname()} {space}"
+    with suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
 
 
 def _process(pid: int) -> list[Any] | None:
     """Identify a process by its number and start, since numbers are used again; None if it has ended."""
-    try:
+    if sys.platform == "win32":
+        # os.kill would end it: beats alone tell there
+        return [pid, None]
+    # a system without such files, or it has ended
+    with suppress(OSError):
         # the fields after the name, which may hold anything
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in ("Z", "X") else [pid, fields[19]]
-    except OSError:
-        if Path("/proc/self/stat").exists():
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
             return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
     return [pid, None]

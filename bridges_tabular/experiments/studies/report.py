@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import optuna
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna import visualization
 from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.pages import environment, plotly_script
+from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.search import Search
 from bridges_tabular.experiments.studies.space import Parameter
 from bridges_tabular.experiments.studies.table import state_name
@@ -34,25 +35,20 @@ def render_study(experiment: Experiment, studies: Mapping[str, optuna.Study], se
     """
     figures: list[dict[str, Any]] = []
     shown = [_show(search, studies[search.model], figures) for search in searches]
-    environment = Environment(
-        loader=PackageLoader("bridges_tabular.experiments", "templates"),
-        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    from plotly.offline import get_plotlyjs
-
     block = searches[0].block
-    return environment.get_template("study.html.jinja").render(
-        name=experiment.name,
-        target=experiment.table.target,
-        source=experiment.table.source,
-        metrics=block.metrics,
-        folds=block.folds,
-        searches=shown,
-        figures=figures,
-        plotly=get_plotlyjs(),
+    return (
+        environment()
+        .get_template("study.html.jinja")
+        .render(
+            name=experiment.name,
+            target=experiment.table.target,
+            source=experiment.table.source,
+            metrics=block.metrics,
+            folds=block.folds,
+            searches=shown,
+            figures=figures,
+            plotly=plotly_script(),
+        )
     )
 
 
@@ -87,7 +83,7 @@ def _show(search: Search, study: optuna.Study, figures: list[dict[str, Any]]) ->
         ],
         "parameters": [_parameter_row(parameter, search, best) for parameter in search.space.parameters],
         "figures": drawn,
-        "errors": [(trial.number, trial.user_attrs["error"]) for trial in trials if "error" in trial.user_attrs],
+        "errors": [(trial.number, error) for trial in trials if (error := why_failed(trial)) is not None],
     }
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.models import build_model
+from bridges_tabular.experiments.engines import build_model
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
 from bridges_tabular.experiments.studies.queue import TrialQueue
 from bridges_tabular.experiments.studies.sampling import check_sampling, count_trials, make_pruner, make_sampler
@@ -141,38 +141,26 @@ class Search:
                     " choose another --out and storage or another file name, or start anew with --overwrite"
                 )
 
-    def study(self, storage: BaseStorage, place: int = 0) -> optuna.Study:
-        """Load the study with the pruner, and the sampler of the trial at a certain place."""
-        return optuna.load_study(
-            study_name=self.name,
-            storage=storage,
-            sampler=make_sampler(self.block, self.space, place),
-            pruner=make_pruner(self.block),
-        )
+    def study(self, storage: BaseStorage) -> optuna.Study:
+        """Load the study."""
+        study = optuna.load_study(study_name=self.name, storage=storage)
+        self._equip(study, 0)
+        return study
 
     def queue(self, storage: BaseStorage) -> TrialQueue:
         """Return the trials as a worker sees them."""
-        return TrialQueue(
-            storage, self.name, self.n_trials, self.space.defaults, lambda place: self.study(storage, place)
-        )
+        with loss_in_words(), quiet_optuna():
+            return TrialQueue(self.study(storage), storage, self.n_trials, self.space, self._equip)
 
-    def run(
-        self,
-        storage: BaseStorage,
-        watch: Watcher,
-        deadline: float | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def run(self, queue: TrialQueue, watch: Watcher, deadline: float | None = None) -> None:
         """Run trials until the study has as many as it is for.
 
         Parameters
         ----------
-        storage : BaseStorage
+        queue : TrialQueue
         watch : Watcher
         deadline : float, optional
             No trial starts after this value of ``time.monotonic()``.
-        stop : callable
-            True to start no more trials.
 
         Raises
         ------
@@ -180,18 +168,17 @@ class Search:
             If the storage is lost, or trials keep failing with the same error.
         """
         with loss_in_words(), quiet_optuna():
-            queue = self.queue(storage)
             try:
                 with self.objective.sharing():
-                    self._run(queue, watch, deadline, stop)
+                    self._run(queue, watch, deadline)
             except BaseException:
                 with suppress(Exception):
                     queue.release()
                 raise
 
-    def _run(self, queue: TrialQueue, watch: Watcher, deadline: float | None, stop: Callable[[], bool]) -> None:
+    def _run(self, queue: TrialQueue, watch: Watcher, deadline: float | None) -> None:
         watch(queue.trials(), None)
-        while not stop() and (deadline is None or time.monotonic() < deadline):
+        while deadline is None or time.monotonic() < deadline:
             queue.recover()
             queue.check_failures()
             trial = queue.claim()
@@ -220,7 +207,7 @@ class Search:
     def _evaluate(self, trial: optuna.Trial, watch: Watcher) -> tuple[list[float] | None, TrialState, Exception | None]:
         """Return how a trial ends; raise only what is no error of the trial itself."""
 
-        def step(done: int, total: int, _: float | None = None) -> None:
+        def step(done: int, total: int, _: Mapping[str, float]) -> None:
             watch(None, done / max(total, 1))
 
         try:
@@ -243,6 +230,10 @@ class Search:
         finally:
             seconds = time.perf_counter() - self.objective.report_seconds
             trial.set_user_attr("fit_seconds", seconds - started)
+
+    def _equip(self, study: optuna.Study, place: int) -> None:
+        study.sampler = make_sampler(self.block, self.space, place)
+        study.pruner = make_pruner(self.block)
 
     def parameters(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Return the parameters of a trial by name; of the default trial, those that the default sets to a value."""

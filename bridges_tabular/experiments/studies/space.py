@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridges_tabular.experiments._yaml import parse_yaml
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, check_keys, nearest
-from bridges_tabular.experiments.models import ENGINES, build_model
+from bridges_tabular.experiments.engines import ENGINES, build_model
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -226,7 +226,7 @@ def with_values(params: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
 
 @cache
 def _bundled_file(engine: str) -> dict[str, Any]:
-    file = resources.files("bridges_tabular.experiments") / "spaces" / f"{engine}.yaml"
+    file = resources.files("bridges_tabular.experiments") / "spaces" / ENGINES[engine].space
     content: dict[str, Any] = parse_yaml(file.read_text(encoding="utf-8"))
     return content
 
@@ -236,7 +236,7 @@ def _check_name(name: Any, engine: str, params: Mapping[str, Any]) -> None:
         raise ExperimentError(f"study.space: the name of a parameter has to be text, not {name!r}")
     key, _, rest = name.partition(".")
     if key not in params:
-        regressor = ENGINES[engine][1]
+        regressor = ENGINES[engine].class_name
         raise ExperimentError(f"study.space.{name}: {regressor} has no parameter {key!r}{nearest(key, sorted(params))}")
     if rest and not key.endswith("_params"):
         raise ExperimentError(f"study.space.{name}: {key!r} holds no parameters of its own")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
@@ -50,15 +50,9 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         If it cannot be opened.
     """
     try:
-        if url is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            return _open_journal(folder / JOURNAL_FILE)
-        if url.startswith(PROXY):
-            return _open_proxy(url.removeprefix(PROXY))
-        if "://" in url:
-            return _open_database(url)
-        check_writable(Path(url))
-        return _open_journal(Path(url))
+        if url is None or "://" not in url:
+            return _open_journal(folder / JOURNAL_FILE if url is None else Path(url))
+        return _open_proxy(url.removeprefix(PROXY)) if url.startswith(PROXY) else _open_database(url)
     except ExperimentError as error:
         raise ExperimentError(f"study.storage: {error}") from None
     except Exception as error:
@@ -143,31 +137,29 @@ class _Journal(JournalFileBackend):
 
 def _cut_unfinished_line(file: BinaryIO) -> None:
     """Leave the file at its end, after whole lines alone."""
-    end = file.seek(0, os.SEEK_END)
-    if end == 0:
-        return
-    file.seek(end - 1)
-    if file.read(1) != b"\n":
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+    if file.read() not in (b"", b"\n"):
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
 
 
 def _open_journal(path: Path) -> BaseStorage:
+    check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(_Journal(path))
 
 
 def _open_database(url: str) -> BaseStorage:
     parsed = sqlalchemy.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}})
-        _lock_from_the_start(storage.engine)
-    else:
+    if parsed.get_backend_name() != "sqlite":
         # a server closes connections that were idle during a long fit
-        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    # what Optuna itself puts around a database, so that finished trials are read once
-    return _CachedStorage(storage)
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    if parsed.database in (None, "", ":memory:"):
+        raise ExperimentError(f"{url} names no file: sqlite:///FILE")
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}})
+    _lock_from_the_start(storage.engine)
+    return storage
 
 
 def _lock_from_the_start(engine: Any) -> None:

@@ -16,9 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, StudyBlock
 from bridges_tabular.experiments.comparison import Comparison, compare
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.engines import check_models
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_writable, new_file
-from bridges_tabular.experiments.models import check_models
 from bridges_tabular.experiments.studies.progress import StudyBars
+from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.report import render_study
 from bridges_tabular.experiments.studies.search import Data, Search, quiet_optuna
 from bridges_tabular.experiments.studies.space import with_values
@@ -172,11 +173,10 @@ class BridgeStudy:
 
     def _run(self, search: Search, bars: StudyBars, deadline: float | None) -> None:
         watch = bars.watcher(search)
+        queue = search.queue(self._storage)
         if self._block.workers == 1:
-            search.run(self._storage, watch, deadline)
+            search.run(queue, watch, deadline)
             return
-        with loss_in_words():
-            queue = search.queue(self._storage)
 
         def look() -> None:
             with loss_in_words():
@@ -213,7 +213,7 @@ def _best_trials(search: Search, trials: list[FrozenTrial]) -> dict[str, FrozenT
     """Return the best trial as "tuned"; the best by each metric, as "tuned_rmse", where they are not the same."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete:
-        errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
+        errors = [error for trial in trials if (error := why_failed(trial)) is not None]
         raise ExperimentError(f"no trial of {search.model} was finished" + (f": {errors[-1]}" if errors else ""))
     best = {
         metric: min(complete, key=lambda trial: (trial.values[i], trial.number))

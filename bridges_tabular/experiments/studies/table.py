@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from bridges_tabular.experiments.studies.queue import is_lost
+from bridges_tabular.experiments.studies.queue import is_lost, why_failed
 from bridges_tabular.experiments.studies.search import Search
 
 _STATES = {
@@ -62,5 +62,5 @@ def _row(model: str, trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, An
         "started": trial.datetime_start,
         "ended": trial.datetime_complete,
         "retry_of": trial.user_attrs.get("retry_of"),
-        "error": trial.user_attrs.get("error"),
+        "error": why_failed(trial),
     }

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any
 
+import bridges_tabular
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.studies import lifeline
 from bridges_tabular.experiments.studies.search import Data, Search
 from bridges_tabular.experiments.studies.storage import open_storage
 
@@ -58,112 +61,104 @@ def run_workers(
         "model": model,
         "folder": str(folder),
         "seconds": None if deadline is None else deadline - time.monotonic(),
-        "parent": os.getpid(),
     }
-    workers = [_Worker(task) for _ in range(experiment.study.workers)]
+    workers: list[_Worker] = []
     try:
-        while any(worker.is_alive() for worker in workers):
+        workers += (_Worker(task, experiment.study.workers) for _ in range(experiment.study.workers))
+        while any(worker.poll() is None for worker in workers):
             time.sleep(_POLL)
             watch()
             for worker in workers:
-                if (error := worker.error()) is not None:
-                    raise ExperimentError(error)
+                if worker.poll() == _SAID_WHY:
+                    raise ExperimentError(worker.last_line())
     finally:
-        _stop(workers)
+        for worker in workers:
+            worker.let_go()
+        until = time.monotonic() + _PATIENCE
+        for worker in workers:
+            worker.end(max(0.0, until - time.monotonic()))
     watch()
-    if all(worker.status() != 0 for worker in workers):
+    if all(worker.returncode != 0 for worker in workers):
         raise ExperimentError(f"every worker has ended, the last {workers[-1].ending()}; the same command goes on")
 
 
-class _Worker:
-    """A process that runs trials."""
+class _Worker(subprocess.Popen[str]):
+    """A process that runs trials; it ends as soon as this one does, see ``lifeline``."""
 
-    def __init__(self, task: dict[str, Any]) -> None:
+    def __init__(self, task: dict[str, Any], n_workers: int) -> None:
         # no pipe: nobody reads before the end, and a library may say a lot
-        self._said: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = str(max(1, cores // task["experiment"]["study"]["workers"]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+        super().__init__(
+            # -P: the folder of the script is none of modules
+            [sys.executable, "-P", lifeline.__file__, str(Path(bridges_tabular.__file__).parents[1])],
             stdin=subprocess.PIPE,
             stdout=self._said,
             stderr=subprocess.STDOUT,
             text=True,
             # threads of several processes on the same cores wait for each other
-            env={"OMP_NUM_THREADS": threads} | os.environ,
+            env={"OMP_NUM_THREADS": str(max(1, cores // n_workers))} | os.environ,
         )
-        assert self._process.stdin is not None
-        with self._process.stdin as stdin:
-            json.dump(task, stdin)
+        # one that has ended already shows it by its status
+        with suppress(BrokenPipeError):
+            print(json.dumps(task), file=self.stdin, flush=True)
 
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
+    def let_go(self) -> None:
+        """Let the process give its trial back and end."""
+        assert self.stdin is not None
+        with suppress(BrokenPipeError):
+            self.stdin.close()
 
-    def status(self) -> int | None:
-        return self._process.poll()
-
-    def error(self) -> str | None:
-        """Return why the worker had to stop, if it could say so."""
-        return self._last_line() if self.status() == _SAID_WHY else None
+    def end(self, seconds: float) -> None:
+        """Wait for the end, and bring it about after so many seconds."""
+        try:
+            self.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.wait()
 
     def ending(self) -> str:
-        status = self.status() or 0
-        if status < 0:
-            return f"by signal {signal.Signals(-status).name}"
-        return f"with status {status}: {self._last_line()}"
+        """Say how the process has ended."""
+        if self.returncode < 0:
+            return f"by signal {signal.Signals(-self.returncode).name}"
+        return f"with status {self.returncode}: {self.last_line()}"
 
-    def _last_line(self) -> str:
+    def last_line(self) -> str:
+        """Return the last that the process has said: why it had to stop, if it knew."""
         self._said.seek(0)
         return (self._said.read().strip().splitlines() or ["it said nothing"])[-1]
 
-    def interrupt(self) -> None:
-        if self.is_alive():
-            self._process.send_signal(signal.SIGINT)
 
-    def wait(self, seconds: float) -> None:
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+def run_task(task: str, last_words: list[Callable[[], None]]) -> int:
+    """Run trials in a worker's process, until there are enough.
 
+    Parameters
+    ----------
+    task : str
+        From :func:`run_workers`.
+    last_words : list of callable
+        Gets what is to be done before the process is ended from outside.
 
-def _stop(workers: Sequence[_Worker]) -> None:
-    for worker in workers:
-        worker.interrupt()
-    deadline = time.monotonic() + _PATIENCE
-    for worker in workers:
-        worker.wait(max(0.0, deadline - time.monotonic()))
+    Returns
+    -------
+    int
+        The exit status; an error that a user can understand goes to standard output.
+    """
 
+    def release() -> None:
+        with suppress(Exception):
+            queue.release()
 
-class _Interrupt(BaseException):
-    """Ctrl-C; not a KeyboardInterrupt, which pytorch-lightning takes for its own."""
-
-
-def _main() -> int:
-    """Run trials as the task on stdin says; an error that a user can understand goes to stdout."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise _Interrupt
-
-    signal.signal(signal.SIGINT, interrupt)
     try:
-        task = json.load(sys.stdin)
-        experiment = replace(Experiment.read(task["experiment"]), name=task["name"])
-        seconds = task["seconds"]
-        deadline = None if seconds is None else time.monotonic() + seconds
-        search = Search.prepare(experiment, task["model"], Data.load(experiment))
+        asked = json.loads(task)
+        experiment = replace(Experiment.read(asked["experiment"]), name=asked["name"])
+        deadline = None if asked["seconds"] is None else time.monotonic() + asked["seconds"]
+        search = Search.prepare(experiment, asked["model"], Data.load(experiment))
         assert experiment.study is not None
-        storage = open_storage(experiment.study.storage, Path(task["folder"]))
-        # the one that started us is gone: finish what runs, begin nothing
-        search.run(storage, lambda *_: None, deadline, stop=lambda: os.getppid() != task["parent"])
+        queue = search.queue(open_storage(experiment.study.storage, Path(asked["folder"])))
+        last_words.append(release)
+        search.run(queue, lambda *_: None, deadline)
     except ExperimentError as error:
         print(error)
         return _SAID_WHY
-    except _Interrupt:
-        return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

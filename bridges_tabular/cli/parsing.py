@@ -1,0 +1,91 @@
+"""What all commands share: the parser, its errors in one line, and how to say something on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of help texts, and reports an error in one line."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **settings,  # type: ignore[arg-type]
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        say(f"error: {message}; see '{self.prog} --help'")
+        sys.exit(2)
+
+
+class Version(argparse.Action):
+    """Looks the version up when it is asked for: argparse's own action wants it beforehand."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **settings)  # type: ignore[arg-type]
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Print it and exit."""
+        from bridges_tabular import __version__
+
+        print(f"bridges-tabular {__version__}")
+        sys.exit(0)
+
+
+def add_command(
+    commands: Commands,
+    run: Callable[[argparse.Namespace], None],
+    *,
+    name: str,
+    help: str,
+    description: str,
+    epilog: str,
+    usage: str | None = None,
+    interrupted: str = "nothing was written",
+) -> Parser:
+    """Add a command.
+
+    Parameters
+    ----------
+    commands : argparse's subparsers
+    run : callable
+        Takes the options.
+    name, help, description, epilog, usage : str
+        As in argparse.
+    interrupted : str
+        What Ctrl-C leaves.
+    """
+    command = commands.add_parser(name, help=help, description=description, epilog=epilog, usage=usage)
+    command.set_defaults(parser=command, run=run, interrupted=interrupted)
+    return command
+
+
+def add_overwrite(command: Parser, help: str = "replace what --out holds (default: refuse)") -> None:
+    """Add the option ``--overwrite``."""
+    command.add_argument("--overwrite", action="store_true", help=help)
+
+
+def refuse_argument(parser: argparse.ArgumentParser, argument: str) -> NoReturn:
+    """Exit with a line about an argument that a command does not have."""
+    import difflib
+
+    if not argument.startswith("-"):
+        parser.error(f"unexpected argument {argument!r}")
+    known = [option for action in parser._actions for option in action.option_strings]
+    close = difflib.get_close_matches(argument.partition("=")[0], known, n=1)
+    parser.error(f"unknown option {argument!r}" + (f", did you mean {close[0]!r}?" if close else ""))
+
+
+def say(message: str) -> None:
+    """Print a line on stderr; a terminal gets no control characters, which names from files may hold."""
+    line = " ".join(message.split())
+    print("bridges-tabular: " + "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)

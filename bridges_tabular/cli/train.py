@@ -1,0 +1,58 @@
+"""``bridges-tabular train``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bridges_tabular.cli.experiment import FILE, add_inputs, read_experiment
+from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite
+
+if TYPE_CHECKING:
+    from bridges_tabular.cli.parsing import Commands
+
+_DESCRIPTION = """\
+Fit one model of an experiment file and keep it.
+
+It is fitted as 'compare' does with the first seed of the file: on the training rows, with early
+stopping on the validation rows; its scores on the test rows are printed. DIR holds the model as
+JSON, safetensors and UBJSON, never a pickle, with config.yaml and results.csv."""
+
+_EXAMPLES = """
+examples:
+  bridges-tabular train diamonds --model xgboost_bins --out models/diamonds
+  bridges-tabular train my.yaml --model network_bridge models.network_bridge.n_bins=64 --out models/64"""
+
+
+def add(commands: Commands) -> Parser:
+    """Add the command to a parser."""
+    command = add_command(
+        commands,
+        run,
+        name="train",
+        help="fit one model and save it",
+        description=_DESCRIPTION,
+        epilog=FILE + _EXAMPLES,
+        usage="bridges-tabular train CONFIG [key=value ...] --model NAME --out DIR [--overwrite] [--quiet]",
+    )
+    add_inputs(command, "an experiment file, or the name of a bundled one; then values to change in it")
+    command.add_argument("--model", metavar="NAME", required=True, help="name of the model in the file")
+    command.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+    add_overwrite(command)
+    return command
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from bridges_tabular.experiments.console import print_scores
+    from bridges_tabular.experiments.folders import check_folder
+    from bridges_tabular.experiments.results import results_frame
+    from bridges_tabular.experiments.training import train
+
+    experiment = read_experiment(options.inputs, "train")
+    check_folder(options.out, options.overwrite)
+    trained = train(experiment, options.model, quiet=options.quiet)
+    trained.save(options.out, options.overwrite)
+    if not options.quiet:
+        print_scores(results_frame([trained.fitted.scores]))
+        print(f"written to {options.out}")

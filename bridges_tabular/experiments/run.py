@@ -1,0 +1,200 @@
+"""The folder of a comparison: its files written, read back and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bridges_tabular.experiments.blocks import ExperimentError
+from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.folders import CONFIG_FILE, FACTS_FILE, RESULTS_FILE
+from bridges_tabular.experiments.results import (
+    CURVE_COLUMNS,
+    PREDICTION_COLUMNS,
+    RESULT_COLUMNS,
+    read_table,
+    summarize,
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file whose every row, or entry of a list, says what table it is about.
+
+    Attributes
+    ----------
+    name : str
+    columns : tuple of str
+        Of a DataFrame, kept as CSV. Without any, the content is a list of dict, kept as JSON.
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+
+    def join(self, contents: Sequence[Any]) -> Any:
+        """Put the contents of several tables, or fits, together."""
+        if not self.columns:
+            return [entry for content in contents for entry in content]
+        # a model of points, or a fit without steps, has columns without a value, whose type must not count
+        filled = [frame.dropna(axis="columns", how="all") for frame in contents if len(frame)]
+        if not filled:
+            return pd.DataFrame(columns=list(self.columns))
+        return pd.concat(filled, ignore_index=True).reindex(columns=list(self.columns))
+
+    def write(self, folder: Path, content: Any) -> None:
+        """Write a content into the folder of a run."""
+        if self.columns:
+            content.to_csv(folder / self.name, index=False)
+        else:
+            write_json(folder / self.name, content)
+
+    def read(self, folder: Path) -> Any:
+        """Read the content back.
+
+        Raises
+        ------
+        ExperimentError
+            If the file is missing or holds something else; in one line that names it.
+        """
+        if not self.columns:
+            return _read(folder / self.name, _json)
+        frame = _read(folder / self.name, read_table)
+        missing = [column for column in self.columns if column not in frame.columns]
+        if missing:
+            raise ExperimentError(f"{folder / self.name} has no column {missing[0]!r}")
+        return frame
+
+    def of_table(self, content: Any, table: str) -> Any:
+        """Return the part of a content that is about one table."""
+        if not self.columns:
+            return [entry for entry in content if entry["table"] == table]
+        return content[content["table"] == table]
+
+
+RESULTS = File(RESULTS_FILE, RESULT_COLUMNS)
+PREDICTIONS = File("predictions.csv", PREDICTION_COLUMNS)
+CURVES = File("curves.csv", CURVE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a report shows.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    config : str
+        The text of config.yaml.
+    results, predictions, curves : DataFrame
+    collected : dict of File to its content
+        What the sections of the report have collected.
+    facts : dict
+    """
+
+    experiment: Experiment
+    config: str
+    results: pd.DataFrame
+    predictions: pd.DataFrame
+    curves: pd.DataFrame
+    collected: dict[File, Any]
+    facts: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: str | Path, files: Iterable[File]) -> Run:
+        """Read the folder of a comparison.
+
+        Parameters
+        ----------
+        folder : path
+        files : iterable of File
+            Those of ``collected``.
+
+        Raises
+        ------
+        ExperimentError
+            If a file is missing or holds something else; in one line that names it.
+        """
+        run = Path(folder)
+        if not run.is_dir():
+            raise ExperimentError(f"{folder}: there is no such folder")
+        return cls(
+            experiment=_read(run / CONFIG_FILE, Experiment.read),
+            config=_read(run / CONFIG_FILE, lambda path: path.read_text(encoding="utf-8")),
+            results=RESULTS.read(run),
+            predictions=PREDICTIONS.read(run),
+            curves=CURVES.read(run),
+            collected={file: file.read(run) for file in files},
+            facts=_read(run / FACTS_FILE, _json),
+        )
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, in the order of the experiment file, so that colours survive a change of ranking."""
+        return list(dict.fromkeys(self.results["model"]))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in their order."""
+        return list(dict.fromkeys(self.results["seed"].tolist()))
+
+    @property
+    def baseline(self) -> str:
+        """The model that others are compared with: the configured one, else the first with least squares."""
+        if self.experiment.report.baseline is not None:
+            return self.experiment.report.baseline
+        plain = self.results.loc[self.results["scheme"] == "least_squares", "model"]
+        return str(plain.iloc[0]) if len(plain) else self.models[0]
+
+    @property
+    def tables(self) -> list[dict[str, Any]]:
+        """What is known of each table: name, target, sizes."""
+        tables: list[dict[str, Any]] = self.facts["tables"]
+        return tables
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """What is known of the only table."""
+        (table,) = self.tables
+        return table
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Means of the results over the seeds, sorted by RMSE."""
+        return summarize(self.results)
+
+    def of_table(self, name: str) -> Run:
+        """Return what concerns one table."""
+        return replace(
+            self,
+            results=RESULTS.of_table(self.results, name),
+            predictions=PREDICTIONS.of_table(self.predictions, name),
+            curves=CURVES.of_table(self.curves, name),
+            collected={file: file.of_table(content, name) for file, content in self.collected.items()},
+            facts=self.facts | {"tables": [table for table in self.tables if table["name"] == name]},
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON."""
+    path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    if not path.is_file():
+        raise ExperimentError(f"{path.parent} is not the folder of a comparison: it has no {path.name}")
+    try:
+        return read(path)
+    except ExperimentError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

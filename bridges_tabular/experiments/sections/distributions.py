@@ -1,0 +1,167 @@
+"""Predictive distributions of a few test rows: chosen, kept as plain values, read back and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bridges_tabular.core.distribution import BinnedDistribution
+from bridges_tabular.experiments.engines import Regressor
+from bridges_tabular.experiments.run import File, Run
+from bridges_tabular.experiments.sections.base import FittedModels, Page, Section
+from bridges_tabular.experiments.sections.drawing import INK, Figure, Look, axis, digits, line, of_model
+from bridges_tabular.experiments.tables import Split, Table
+
+# how many rows of each kind
+_ROWS = 3
+_KINDS = {
+    "random": ("Random rows", "Drawn at random from the test rows."),
+    "worst": ("Worst rows", "The test rows that the models predicted worst on average."),
+    "best": ("Best rows", "The test rows that the models predicted best on average."),
+}
+_GRID_CELLS = 64
+
+
+class Distributions(Section):
+    """Densities of single rows."""
+
+    key, title, link = "distributions", "Predictive distributions", "Distributions"
+    file = File("examples.json")
+
+    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:  # noqa: D102
+        examples = choose_examples(fitted.table, fitted.split, fitted.predictions)
+        X_test = fitted.table.X.iloc[fitted.split.test]
+        for name, model in fitted.models.items():
+            add_model(examples, name, model, X_test)
+        return examples
+
+    def show(self, run: Run, page: Page) -> dict[str, Any]:  # noqa: D102
+        examples, target = run.collected[self.file], run.table["target"]
+        groups = []
+        for kind, (title, note) in _KINDS.items():
+            figures = [
+                page.add(
+                    example_figure(example, page.look, target),
+                    f"Predictive distributions of row {example['row']}",
+                    f"row {example['row']}",
+                    truth=f"{example['y_true']:,.6g}",
+                )
+                for example in examples
+                if example["kind"] == kind
+            ]
+            if figures:
+                groups.append({"title": title, "note": note, "figures": figures})
+        said = examples[0]["models"].values() if examples else []
+        return {"groups": groups, "has_points": any(one["distribution"] is None for one in said)}
+
+
+def choose_examples(table: Table, split: Split, predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Choose test rows: those that the models predicted worst and best on average, and some at random.
+
+    Parameters
+    ----------
+    table, split : Table, Split
+    predictions : DataFrame
+        Of every model for the test rows of the split, as in predictions.csv. Rows are ranked by the mean CRPS of
+        the models with a distribution, or by the mean absolute error where there is none.
+
+    Returns
+    -------
+    list of dict
+        For :func:`add_model` to complete; values that JSON can hold.
+    """
+    loss = predictions["crps"]
+    if loss.isna().all():
+        loss = (predictions["y_pred"] - predictions["y_true"]).abs()
+    loss_of_row = loss.groupby(predictions["row"]).mean()
+    ranked = np.searchsorted(table.rows[split.test], loss_of_row.sort_values(kind="stable").index)
+    n = len(ranked)
+    shuffled = np.random.default_rng(split.seed).permutation(n)
+    wanted = {"worst": ranked[::-1][:_ROWS], "best": ranked[:_ROWS], "random": shuffled}
+    taken: set[int] = set()
+    chosen: dict[str, list[int]] = {}
+    for kind, positions in wanted.items():
+        chosen[kind] = [int(p) for p in positions if p not in taken][:_ROWS]
+        taken |= set(chosen[kind])
+    return [
+        {
+            "table": table.name,
+            "seed": split.seed,
+            "kind": kind,
+            "row": int(table.rows[split.test[position]]),
+            "position": position,
+            "y_true": float(table.y[split.test[position]]),
+            "models": {},
+        }
+        for kind in _KINDS
+        for position in chosen[kind]
+    ]
+
+
+def add_model(examples: list[dict[str, Any]], name: str, model: Regressor, X_test: pd.DataFrame) -> None:
+    """Add what a fitted model says of each example."""
+    X = X_test.iloc[[example["position"] for example in examples]]
+    points = model.predict(X)
+    distribution = model.predict_distribution(X) if hasattr(model, "predict_distribution") else None
+    for i, (example, point) in enumerate(zip(examples, points, strict=True)):
+        cells = None if distribution is None else _cells(distribution[i])
+        example["models"][name] = {"y_pred": float(point), "distribution": cells}
+
+
+def read_distribution(description: dict[str, Any]) -> BinnedDistribution | None:
+    """Rebuild the distribution in one model's entry of an example; None for a point prediction."""
+    cells = description["distribution"]
+    if cells is None:
+        return None
+    tails = {key: [cells[key]] for key in ("tail_masses", "tail_scales") if key in cells}
+    return BinnedDistribution(cells["edges"], [cells["masses"]], **tails)
+
+
+def _cells(row: BinnedDistribution) -> dict[str, list[float]]:
+    cells = {"edges": np.ravel(row.edges).tolist(), "masses": row.masses[0].tolist()}
+    if row.tail_masses.any():
+        cells |= {"tail_masses": row.tail_masses[0].tolist(), "tail_scales": row.tail_scales[0].tolist()}
+    return cells
+
+
+def example_figure(example: dict[str, Any], look: Mapping[str, Look], target: str) -> Figure:
+    """Densities of one row, as the probability of each of the same small steps, atoms and tails included."""
+    distributions = {name: read_distribution(said) for name, said in example["models"].items()}
+    points = {name: said["y_pred"] for name, said in example["models"].items()}
+    ends = [d.quantile([0.01, 0.99])[0] for d in distributions.values() if d is not None]
+    grid = _grid(np.array([example["y_true"], *points.values()]), ends)
+    steps = np.diff(grid)
+    densities = {name: np.diff(d.cdf(grid[None, :])[0]) / steps for name, d in distributions.items() if d is not None}
+    top = 1.08 * max((float(density.max()) for density in densities.values()), default=1.0)
+    value = {"hovertemplate": "%{x}<extra>%{fullData.name}</extra>"}
+    traces: list[Figure] = [
+        line(grid, [*density, density[-1]], look[name].color, dash=look[name].dash, width=1.6, shape="hv")
+        | {"fill": "tozeroy", "fillcolor": look[name].color + "20"}
+        | value
+        | of_model(name, look[name])
+        for name, density in densities.items()
+    ]
+    traces += [
+        line([points[name]] * 2, [0, top], look[name].color, width=2, dash="dash") | value | of_model(name, look[name])
+        for name, distribution in distributions.items()
+        if distribution is None
+    ]
+    traces.append(line([example["y_true"]] * 2, [0, top], INK, width=2.5, name="truth") | value)
+    return {
+        "data": traces,
+        "layout": {
+            "xaxis": axis(target, nticks=5, range=digits(grid[[0, -1]])),
+            "yaxis": {"showticklabels": False, "showgrid": False, "range": [0, top]},
+        },
+    }
+
+
+def _grid(inside: NDArray[np.float64], ends: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    values = np.concatenate([inside, *ends])
+    low, high = values.min(), values.max()
+    margin = 0.03 * (high - low) or 0.5 * max(abs(high), 1.0)
+    return np.linspace(low - margin, high + margin, _GRID_CELLS + 1)

@@ -337,7 +337,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         train = Rows.read(self, X, y, sample_weight, "y", reset=not self._continued(), several=several)
         if self._continued() and train.y.shape[1] != len(self.scale_.mean):
             raise ValueError(f"y has {train.y.shape[1]} targets, that of the fit to go on from {len(self.scale_.mean)}")
-        self._single = not (several and np.ndim(y) == 2)
+        self._single = not (several and np.asarray(y).ndim == 2)
         given = check_eval_set(eval_set)
         validation = everything = conformal = None
         if given is not None:

@@ -194,8 +194,8 @@ def test_several_targets_each_with_its_own_bins(frame, in_tmp):
     prediction = tabular.predict(both[350:])
     for name in ("target", "other"):
         assert np.corrcoef(prediction[f"{name}_prediction"], both[name][350:])[0, 1] > 0.4
-    first, second = tabular.model.codecs
-    assert float(second.scale) == pytest.approx(50 * float(first.scale), rel=1e-3)
+    first, second = tabular.model.target_scale.tolist()
+    assert second == pytest.approx(50 * first, rel=1e-3)
     logits = tabular.predict(both[350:], ret_logits=True)
     assert {"class_log_probs_0", "class_log_probs_31"} <= set(logits)
 

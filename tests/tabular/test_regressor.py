@@ -203,7 +203,7 @@ def test_dates_are_expanded(table, tmp_path, regressor):
     X, y = table
     days = pd.date_range("2020-01-01", periods=len(y), freq="D").to_series(index=X.index)
     seasonal = X.assign(day=days)
-    target = y + 200 * (days.dt.dayofweek >= 5).to_numpy()
+    target = y + 400 * (days.dt.dayofweek >= 5).to_numpy()
     model = regressor(max_epochs=30).fit(seasonal[:350], target[:350])
     assert model.score(seasonal[350:], target[350:]) > 0.5
     assert {"day_weekday", "day_month"} <= set(model.model_.hparams.categorical_cols)

@@ -20,6 +20,7 @@ def test_the_import_is_light():
     ("statement", "unwanted"),
     [
         ("import bridges_tabular", "torch pandas sklearn xgboost pytorch_tabular pytorch_lightning"),
+        ("import bridges_tabular.cli", "torch pandas sklearn xgboost optuna pytorch_tabular pytorch_lightning"),
         ("import bridges_tabular.core.distribution", "xgboost pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import XGBBridgeRegressor", "pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import TabularBridgeRegressor", "xgboost"),

@@ -143,13 +143,3 @@ def check_models(experiment: Experiment) -> None:
     """
     for name, block in experiment.models.items():
         build_model(name, block, experiment.split.seeds[0])
-
-
-def scheme_of(model: Regressor) -> str:
-    """Return the name of a model's scheme."""
-    return str(model.scheme)
-
-
-def date_columns(model: Regressor) -> list[str]:
-    """Return the names of the columns that a model was fitted on as dates."""
-    return list(model.date_columns_)

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
-from bridges_tabular.experiments.engines import date_columns, scheme_of
 from bridges_tabular.experiments.folders import check_writable, new_file
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame
@@ -56,9 +55,7 @@ def predict_table(
         raise ExperimentError(f"{model_folder} holds no model that can be loaded: {error}") from None
     has_distribution = hasattr(model, "predict_distribution")
     if levels is not None and not has_distribution:
-        raise ExperimentError(
-            f"--quantiles: the model in {model_folder} (scheme {scheme_of(model)}) predicts points alone"
-        )
+        raise ExperimentError(f"--quantiles: the model in {model_folder} (scheme {model.scheme}) predicts points alone")
     frame = _read_features(table, model, model_folder)
     if has_distribution:
         levels = levels or _DEFAULT_LEVELS
@@ -75,7 +72,7 @@ def predict_table(
 
 def _read_features(table: str, model: Any, model_folder: str | Path) -> pd.DataFrame:
     """Read the columns that a model was fitted on: by name, or all by position where the model knows no names."""
-    frame = read_frame(table, date_columns(model))
+    frame = read_frame(table, model.date_columns_)
     if len(frame) == 0:
         raise ExperimentError(f"{table} has no rows")
     names = getattr(model, "feature_names_in_", None)

@@ -237,8 +237,6 @@ def _check_distinct(y: NDArray[np.float64], what: str) -> None:
 def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     if X.shape[1] == 0:
         raise ExperimentError(f"table.source: {block.source} has no columns beside the target and those dropped")
-    if X.shape[1] == 0:
-        return
     try:
         TableEncoder().fit(X).transform(X)
     except (TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ import pandas as pd
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
-from bridges_tabular.experiments.engines import Regressor, build_model, scheme_of
+from bridges_tabular.experiments.engines import Regressor, build_model
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder
 from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
 from bridges_tabular.experiments.scores import SCORES, Outcome
@@ -109,7 +109,7 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
     outcome = Outcome(y_test, prediction, distribution, fitted - started, predicted - fitted)
     key = {"table": table.name, "model": name, "seed": split.seed}
-    row: dict[str, Any] = key | {"engine": block.engine, "scheme": scheme_of(model)}
+    row: dict[str, Any] = key | {"engine": block.engine, "scheme": model.scheme}
     row |= {score.name: score.of(outcome) for score in SCORES}
     predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
     if distribution is not None:

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from bridges_tabular.regressors.tables import TableEncoder, as_floats
 
-_SUMMARIES: dict[str, Callable[..., Any]] = {"low": np.min, "high": np.max, "mean": np.mean, "deviation": np.std}
+_SUMMARIES: dict[str, Callable[[NDArray[np.float64]], Any]] = {
+    "low": np.min,
+    "high": np.max,
+    "mean": np.mean,
+    "deviation": np.std,
+}
 CARD_FILE = "MODEL_CARD.md"
 # names that nobody reads to the end
 _MOST_CATEGORIES, _LONGEST = 8, 200

@@ -34,7 +34,7 @@ class Across(Section):
 
     key, title, link = "across", "All tables together", "All tables"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         if len(run.tables) < 2:
             return None
         rankings = {score: over_tables(run.results, run.baseline, score.name) for score in TESTED}

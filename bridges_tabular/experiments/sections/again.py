@@ -13,5 +13,5 @@ class Again(Section):
 
     key, title, link = "again", "Do it again", "Do it again"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any]:
         return {"config": run.config, "seeds": run.seeds, "facts": run.facts}

@@ -21,7 +21,7 @@ class Calibration(Section):
 
     key, title, link = "calibration", "Calibration", "Calibration"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         if run.predictions["pit"].isna().all():
             return None
         plots = (

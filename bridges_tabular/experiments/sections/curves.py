@@ -62,7 +62,7 @@ class Curves(Section):
 
     key, title, link = "curves", "Learning curves", "Learning"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         figures = []
         for name in run.results["engine"].unique():
             models = run.results.loc[run.results["engine"] == name, "model"]

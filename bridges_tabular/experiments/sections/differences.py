@@ -34,7 +34,7 @@ class Differences(Section):
 
     key, title, link = "differences", "Is it more than chance?", "Differences"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         if len(run.models) < 2:
             return None
         share = run.table["parts"]["test"] / run.table["parts"]["train"]

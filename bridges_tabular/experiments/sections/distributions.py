@@ -32,14 +32,14 @@ class Distributions(Section):
     key, title, link = "distributions", "Predictive distributions", "Distributions"
     file = File("examples.json")
 
-    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:  # noqa: D102
+    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:
         examples = choose_examples(fitted.table, fitted.split, fitted.predictions)
         X_test = fitted.table.X.iloc[fitted.split.test]
         for name, model in fitted.models.items():
             add_model(examples, name, model, X_test)
         return examples
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any]:
         examples, target = run.collected[self.file], run.table["target"]
         groups = []
         for kind, (title, note) in _KINDS.items():

@@ -36,7 +36,7 @@ class Features(Section):
     key, title, link = "features", "Which features matter", "Features"
     file = File("importance.csv", ("table", "model", "seed", "feature", "increase", "deviation"))
 
-    def collect(self, fitted: FittedModels) -> pd.DataFrame:  # noqa: D102
+    def collect(self, fitted: FittedModels) -> pd.DataFrame:
         table, split = fitted.table, fitted.split
         X, y = table.X.iloc[split.test], table.y[split.test]
         found = [
@@ -45,7 +45,7 @@ class Features(Section):
         ]
         return pd.concat(found, ignore_index=True)[list(self.file.columns)]
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any]:
         figure = importance_figure(run.collected[self.file], run.table["target"], page.look)
         return {"figure": page.add(figure, "Permutation importances of the features")}
 

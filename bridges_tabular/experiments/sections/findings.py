@@ -17,7 +17,7 @@ class Findings(Section):
 
     key = "findings"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         incomparable = run.table.get("incomparable", {})
         found = [_finding(run, score) for score in SCORES if score.question and score.name not in incomparable]
         found = [one for one in found if one is not None]

@@ -26,7 +26,7 @@ class Learned(Section):
     key, title, link = "learned", "Between number and classes", "Classes"
     file = File("encoders.json")
 
-    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:  # noqa: D102
+    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:
         table, split = fitted.table, fitted.split
         X, y = table.X.iloc[split.test], table.y[split.test]
         found = {name: describe_encoder(model, X, y) for name, model in fitted.models.items()}
@@ -36,7 +36,7 @@ class Learned(Section):
             if encoder is not None
         ]
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         encoders = [_show(encoder, run.table["target"], page) for encoder in run.collected[self.file]]
         return {"encoders": encoders} if encoders else None
 

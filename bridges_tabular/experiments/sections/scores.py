@@ -14,7 +14,7 @@ class Scores(Section):
 
     key, title, link = "scores", "Scores", "Scores"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any]:
         # a run of an earlier version does not say
         reasons = run.table.get("incomparable", {})
         return {

@@ -28,7 +28,7 @@ class Time(Section):
 
     key, title, link = "time", "Accuracy and time", "Time"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any] | None:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         if len(run.models) < 2:
             return None
         figures = [

@@ -19,7 +19,7 @@ class Truth(Section):
 
     key, title, link = "truth", "Predicted against true", "Predicted and true"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:  # noqa: D102
+    def show(self, run: Run, page: Page) -> dict[str, Any]:
         shown = sample_rows(run.predictions)
         ends = limits(shown)
         return {

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, alternatives, nearest
-from bridges_tabular.experiments.engines import Regressor, build_model, scheme_of
+from bridges_tabular.experiments.engines import Regressor, build_model
 from bridges_tabular.experiments.scores import METRICS, Outcome, incomparable
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
@@ -95,7 +95,7 @@ def check_metrics(study: StudyBlock, model: str, regressor: Regressor) -> None:
             raise ExperimentError(f"study.metric: there is no metric {metric!r}{nearest(metric, METRICS)}")
         if METRICS[metric].scores == "distributions" and not hasattr(regressor, "predict_distribution"):
             raise ExperimentError(
-                f"study.metric: {metric} scores distributions, and {model} (scheme {scheme_of(regressor)}) predicts"
+                f"study.metric: {metric} scores distributions, and {model} (scheme {regressor.scheme}) predicts"
                 " points alone"
             )
 

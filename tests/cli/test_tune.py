@@ -5,11 +5,10 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -21,9 +20,6 @@ from bridges_tabular.cli import main
 from bridges_tabular.experiments.blocks import StudyBlock
 from bridges_tabular.experiments.studies.sampling import PRUNERS, SAMPLERS
 
-FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"}
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in FORCED}
-ENVIRONMENT |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
 BINS = {"n_bins": {"type": "int", "low": 4, "high": 12}, "learning_rate": {"type": "float", "low": 0.1, "high": 0.5}}
 
 
@@ -43,31 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     (tmp_path / "my.yaml").write_text(json.dumps(content), encoding="utf-8")
     return tmp_path
-
-
-def command(*arguments: str, **settings: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bridges_tabular.cli", *arguments],
-        text=True,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **settings,
-    )
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run a command that must fail on its input; return its one line."""
-    try:
-        status = main(arguments)
-    except SystemExit as exit:
-        status = int(exit.code or 0)
-    captured = capsys.readouterr()
-    assert status == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1, captured.err
-    assert captured.err.startswith("bridges-tabular: error: ")
-    return captured.err
 
 
 def states(trials: pd.DataFrame) -> dict[str, int]:
@@ -158,7 +129,9 @@ def test_a_network_is_tuned_over_its_bundled_space(folder: Path) -> None:
     assert {"layers", "dropout"} <= set(tuned["backbone_params"])
 
 
-def test_kill_9_and_a_full_disk_lose_only_what_runs(folder: Path) -> None:
+def test_kill_9_and_a_full_disk_lose_only_what_runs(
+    folder: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
     slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null", "--out", "out"]
     process = command(*slow)
     wait_for(folder / "out" / "study.log", finished=1)
@@ -186,7 +159,7 @@ def test_kill_9_and_a_full_disk_lose_only_what_runs(folder: Path) -> None:
     assert drawn.isin(counted["learning_rate"]).all()
 
 
-def test_a_killed_worker_is_replaced_by_the_others(folder: Path) -> None:
+def test_a_killed_worker_is_replaced_by_the_others(folder: Path, command: Callable[..., subprocess.Popen[str]]) -> None:
     arguments = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null"]
     process = command(*arguments, "study.workers=2", "study.trials=8", "study.pruner={name: none}", "--out", "out")
     wait_for(folder / "out" / "study.log", finished=2)
@@ -200,7 +173,7 @@ def test_a_killed_worker_is_replaced_by_the_others(folder: Path) -> None:
     assert trials["default"].sum() - (trials["default"] & (trials["state"] == "lost")).sum() == 1
 
 
-def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished(folder: Path, command: Callable[..., subprocess.Popen[str]]) -> None:
     slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null", "--out", "out"]
     for workers in ("1", "2"):
         process = command(*slow, f"study.workers={workers}", start_new_session=True)
@@ -222,7 +195,9 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["importing", "running"])
-def test_workers_end_with_the_command_that_started_them(folder: Path, moment: str) -> None:
+def test_workers_end_with_the_command_that_started_them(
+    folder: Path, moment: str, command: Callable[..., subprocess.Popen[str]]
+) -> None:
     slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null"]
     slow += ["study.pruner={name: none}", "--out", "out", "--quiet"]
     process = command(*slow, "study.workers=2")
@@ -240,7 +215,9 @@ def test_workers_end_with_the_command_that_started_them(folder: Path, moment: st
     assert set(trials.loc[trials["state"] == "lost", "error"]) <= {"interrupted", "its process ended"}
 
 
-def test_ctrl_c_ends_workers_that_have_yet_to_begin(folder: Path) -> None:
+def test_ctrl_c_ends_workers_that_have_yet_to_begin(
+    folder: Path, command: Callable[..., subprocess.Popen[str]]
+) -> None:
     process = command("tune", "my.yaml", "study.workers=2", "--out", "out", start_new_session=True)
     workers = workers_of(process, 2)
     os.killpg(process.pid, signal.SIGINT)
@@ -291,13 +268,13 @@ def test_ctrl_c_ends_workers_that_have_yet_to_begin(folder: Path) -> None:
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_writes_nothing(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
+    folder: Path, arguments: list[str], words: list[str], refused: Callable[..., str]
 ) -> None:
     (folder / "notes").mkdir()
     (folder / "notes" / "thesis.tex").touch()
     before = sorted(folder.rglob("*"))
     out = [] if "--out" in arguments else ["--out", "out"]
-    error = refused(capsys, "tune", *arguments, *out)
+    error = refused("tune", *arguments, *out)
     assert all(word in error for word in words), error
     assert "secret" not in error
     assert sorted(folder.rglob("*")) == before

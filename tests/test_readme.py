@@ -44,7 +44,8 @@ def reference() -> ModuleType:
 def test_the_two_commands_come_first() -> None:
     assert COMMANDS[:2] == [
         "pip install -c constraints.txt . && bridges-tabular compare",
-        'pip install -c constraints.txt ".[test]" && pytest',
+        'pip install -c constraints.txt ".[test]" && pytest -n auto',
+        "pytest -n auto -m slow",
     ]
 
 

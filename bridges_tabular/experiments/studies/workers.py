@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import bridges_tabular
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.studies import lifeline
@@ -90,8 +89,8 @@ class _Worker(subprocess.Popen[str]):
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         super().__init__(
-            # -P: the folder of the script is none of modules
-            [sys.executable, "-P", lifeline.__file__, str(Path(bridges_tabular.__file__).parents[1])],
+            # -P: the folder of the script is none of modules; those of this process are
+            [sys.executable, "-P", lifeline.__file__, os.pathsep.join(sys.path)],
             stdin=subprocess.PIPE,
             stdout=self._said,
             stderr=subprocess.STDOUT,

@@ -420,3 +420,10 @@ def test_optunas_own_settings_are_left_alone(study: dict[str, Any]) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     run(study, trials=2)
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+def test_another_optuna_is_refused_in_words(study: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for storage in (optuna.storages.BaseStorage, optuna.storages.InMemoryStorage):
+        monkeypatch.delattr(storage, "get_trial_id_from_study_id_trial_number", raising=False)
+    with pytest.raises(ExperimentError, match=rf"^studies know Optuna 4.5 to 5, and not {optuna.__version__}: "):
+        run(study)

@@ -142,10 +142,11 @@ def regressors(draw: st.DrawFn) -> Any:
         return ClassifierBridgeRegressor(path, n_bins=draw(SHARED["n_bins"]), calibration=draw(SHARED["calibration"]))
     space = TREES if engine == "trees" else NETWORKS
     chosen = draw(st.lists(st.sampled_from(sorted(space)), max_size=3, unique=True))
-    params = {name: draw(space[name]) for name in chosen}
+    params: dict[str, Any] = {name: draw(space[name]) for name in chosen}
     if engine == "trees":
-        return XGBBridgeRegressor(**({"n_estimators": 6, "n_bins": 6, "n_jobs": 1, "verbosity": 0} | params))
-    small = {"max_epochs": 1, "n_bins": 6, "backbone_params": {"layers": "8"}, "pretraining_steps": 5}
+        quick: dict[str, Any] = {"n_estimators": 6, "n_bins": 6, "n_jobs": 1, "verbosity": 0}
+        return XGBBridgeRegressor(**(quick | params))
+    small: dict[str, Any] = {"max_epochs": 1, "n_bins": 6, "backbone_params": {"layers": "8"}, "pretraining_steps": 5}
     return TabularBridgeRegressor(**(small | params))
 
 

@@ -85,10 +85,11 @@ def location_alone(seed: int) -> Callable[[Split], Outcome]:
         model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
         trained = model._trained
         assert isinstance(trained, BoostedBridge)
-        assert trained.location is not None
+        location, features = trained.location, trained.features
+        assert location is not None
 
         def predict(part: Part) -> tuple[Any, None]:
-            standard = trained.location.predict(trained.features.values(part.X))
+            standard = location.predict(features.values(part.X))
             return model.scale_.restore(standard[:, None])[:, 0], None
 
         return Outcome(predict, 0)

@@ -10,11 +10,12 @@ from bridges_tabular.core.distribution import BinnedDistribution
 
 _STEPS = 80
 # of a row's deviation: means that are so near are the same
-_CLOSE = 1e-10
+_CLOSE = 1e-9
 # A mean may come so near the outermost values that have mass, as a share of their distance: nearer ones would leave
 # next to no mass elsewhere.
 _MARGIN = 0.01
-_BLOCK_ROWS = 2048
+_BLOCK_ROWS = 512
+_SAFE_EXPONENT = 500.0
 
 
 def centred(distribution: BinnedDistribution, point: FloatArray) -> BinnedDistribution:
@@ -94,30 +95,38 @@ def _solved(at: FloatArray, masses: FloatArray) -> FloatArray:
     n = len(at)
     tilt, low, high = np.zeros(n), np.full(n, -np.inf), np.full(n, np.inf)
     active = np.arange(n)
-    for _ in range(_STEPS):
-        x, t = at[active], tilt[active]
-        w = _tilted_masses(t, x, masses[active])
-        w /= w.sum(axis=1, keepdims=True)
-        first = (w * x).sum(axis=1)
-        second = (w * np.square(x)).sum(axis=1) - np.square(first)
+    x, m = at, masses
+    for step in range(_STEPS):
+        t = tilt[active]
+        # the masses sum to 1, and x is in deviations: no tilt, no exponentials
+        w = m if step == 0 else _tilted_masses(t, x, m)
+        total = w.sum(axis=1)
+        wx = w * x
+        first = wx.sum(axis=1) / total
+        second = np.einsum("bj,bj->b", wx, x) / total - np.square(first)
         low[active] = np.where(first < 0, t, low[active])
         high[active] = np.where(first > 0, t, high[active])
         left, right = low[active], high[active]
         farther = t + np.where(first < 0, 1.0, -1.0) * (1.0 + np.abs(t))
         with np.errstate(divide="ignore", invalid="ignore"):
-            step = t - first / second
+            newton = t - first / second
             halved = np.where(np.isfinite(left) & np.isfinite(right), (left + right) / 2, farther)
-            inside = (step > left) & (step < right) & (np.abs(step - t) <= 2.0 * (1.0 + np.abs(t)))
+            inside = (newton > left) & (newton < right) & (np.abs(newton - t) <= 2.0 * (1.0 + np.abs(t)))
         found = np.abs(first) <= _CLOSE
-        tilt[active] = np.where(found, t, np.where(inside, step, halved))
-        active = active[~found]
-        if not active.size:
+        tilt[active] = np.where(found, t, np.where(inside, newton, halved))
+        if found.all():
             break
+        if found.any():
+            active = active[~found]
+            x, m = at[active], masses[active]
     return tilt
 
 
 def _tilted_masses(tilt: FloatArray, at: FloatArray, masses: FloatArray) -> FloatArray:
-    exponent = np.where(masses > 0, tilt[:, None] * at, -np.inf)
-    exponent -= exponent.max(axis=1, keepdims=True)
-    weights: FloatArray = masses * np.exp(exponent)
+    exponent = tilt[:, None] * at
+    if np.abs(exponent).max(initial=0.0) > _SAFE_EXPONENT:
+        exponent[masses == 0] = -np.inf
+        exponent -= exponent.max(axis=1, keepdims=True)
+    weights: FloatArray = np.exp(exponent, out=exponent)
+    weights *= masses
     return weights

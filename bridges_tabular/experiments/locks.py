@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import IO, Any
 
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.folders import check_writable, writing
-from bridges_tabular.regressors.processes import started
+from bridges_tabular.regressors.processes import machine, started
 
 try:
     import fcntl
@@ -34,7 +33,7 @@ def claimed(path: str | Path) -> Iterator[None]:
     target = Path(os.path.realpath(path))
     check_writable(target)
     lock = target.with_name(f".{target.name}.lock")
-    mine = json.dumps({"process": os.getpid(), "started": started(os.getpid()), "host": platform.node()})
+    mine = json.dumps({"process": os.getpid(), "started": started(os.getpid()), "machine": machine()})
     made = [parent for parent in target.parents if not parent.exists()]
     try:
         with writing(lock):
@@ -63,7 +62,8 @@ def _take(lock: Path, mine: str, path: str | Path) -> None:
             holder = _living_holder(file.read())
             if holder is not None:
                 raise ExperimentError(
-                    f"{path} is being written by another run ({holder}): wait for its end, or choose another --out"
+                    f"{path} is being written by another run, {holder}: wait for its end, or choose another --out"
+                    f" (its lock is {lock})"
                 )
             file.seek(0)
             file.truncate()
@@ -90,10 +90,10 @@ def _living_holder(content: str) -> str | None:
     """The process that holds a lock, in words; None if it has ended."""
     try:
         holder: dict[str, Any] = json.loads(content)
-        process, host, since = int(holder["process"]), str(holder["host"]), holder["started"]
+        process, host, since = int(holder["process"]), str(holder["machine"]), holder["started"]
     except (ValueError, KeyError, TypeError):
         # a kill in the middle of writing
         return None
-    if host != platform.node():
-        return f"process {process} on {host}; if that has ended, delete its lock file"
+    if host != machine():
+        return f"process {process} on {host.partition(" ")[0]}"
     return f"process {process}" if started(process) == since else None

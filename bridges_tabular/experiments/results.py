@@ -46,7 +46,8 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
     names = [score.name for score in SCORES]
     means = results.groupby(keys, sort=False)[names].mean()
     failed = results[names].isna().all(axis="columns").groupby([results[key] for key in keys], sort=False).any()
-    means = means.mask(failed.to_numpy()).reset_index()
+    means[failed.to_numpy()] = np.nan
+    means = means.reset_index()
     tables = pd.Index(means["table"].unique())
     order = np.lexsort([means["rmse"], tables.get_indexer(means["table"])])
     return means.iloc[order].reset_index(drop=True)

@@ -95,5 +95,5 @@ def _living_holder(content: str) -> str | None:
         # a kill in the middle of writing
         return None
     if host != machine():
-        return f"process {process} on {host.partition(" ")[0]}"
+        return f"process {process} on {host.partition(' ')[0]}"
     return f"process {process}" if started(process) == since else None

@@ -154,7 +154,8 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         try:
             estimator.set_params(**(self.estimator_params or {}))
             # scikit-learn's own check what they were given before they fit
-            getattr(estimator, "_validate_params", lambda: None)()
+            if hasattr(estimator, "_parameter_constraints"):
+                estimator._validate_params()
         except (TypeError, ValueError) as error:
             raise ValueError(f"estimator_params: {' '.join(str(error).split())}") from None
         return estimator

@@ -163,7 +163,7 @@ def boosting() -> list[Claim]:
         ),
         Claim(
             report,
-            "as accurate as XGBRegressor on average (#) but not on every table (# on energy",
+            "bring it to #, but not on every table (# on energy",
             row(first, "^  bridge_target ", places=range(2)),
         ),
         Claim(report, "calibration adds # % to the bins", row(first, "^  uncalibrated ", places=[3]), percent),

@@ -41,10 +41,11 @@ def reference() -> ModuleType:
     return module
 
 
-def test_the_two_commands_come_first() -> None:
-    assert COMMANDS[:2] == [
+def test_the_commands_to_compare_and_to_test_come_first() -> None:
+    assert COMMANDS[:3] == [
         "pip install -c constraints.txt . && bridges-tabular compare",
-        'pip install -c constraints.txt ".[test]" && pytest',
+        'pip install -c constraints.txt ".[test]" && pytest -n auto',
+        "pytest -n auto -m slow",
     ]
 
 

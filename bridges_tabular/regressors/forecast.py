@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.core import scores
 from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
+from bridges_tabular.core.calibration.centring import centred
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.regressors.scale import TargetScale
@@ -138,7 +139,8 @@ class CalibratedForecast:
             train_weight=train_weight,
         )
         atoms: Floats = values[np.isin(standard, calibrator.arrays().get("atoms.values", []))]
-        scored = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
+        apart = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
+        scored = centred(apart, point)
         found = _scores(scored, point, y, held_out.weight) * np.array([unit, unit, unit, 1.0])
         fitted = replace(nothing, calibrator=calibrator, atoms=atoms, scores=found)
         if conformal is not None and conformal is not held_out:
@@ -147,7 +149,7 @@ class CalibratedForecast:
         return replace(fitted, conformal=ConformalIntervals().fit(scored, y, held_out.weight))
 
     def distribution(self, forecast: Forecast) -> BinnedDistribution:
-        """Predictive distributions of n rows, in the user's units.
+        """Predictive distributions of n rows, in the user's units, whose means are the points.
 
         Raises
         ------
@@ -227,7 +229,7 @@ class CalibratedForecast:
         if self.calibrator is None:
             raise ValueError("a model without classes needs calibration and validation rows to predict distributions")
         pi, point, location = self._in_bins(forecast)
-        return self.calibrator.predict(pi, point, location=location)
+        return centred(self.calibrator.predict(pi, point, location=location), point)
 
     @property
     def _unit(self) -> float:

@@ -55,7 +55,7 @@ def plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def shared_field(name: str) -> Any:
+def _shared_field(name: str) -> Any:
     """A field for one of the hyper-parameters that every model shares."""
     parameter = PARAMETERS[name]
     choices = {"choices": list(parameter.choices)} if parameter.choices else {}
@@ -87,22 +87,22 @@ class BridgeConfig(ModelConfig):
             "a list whose members hold a backbone_config_class and its parameters."
         },
     )
-    scheme: str = shared_field("scheme")
-    n_bins: int = shared_field("n_bins")
-    placement: str = shared_field("placement")
-    margin: float = shared_field("margin")
-    uniform_share: float = shared_field("uniform_share")
-    kernel: str = shared_field("kernel")
-    smoothing: float = shared_field("smoothing")
+    scheme: str = _shared_field("scheme")
+    n_bins: int = _shared_field("n_bins")
+    placement: str = _shared_field("placement")
+    margin: float = _shared_field("margin")
+    uniform_share: float = _shared_field("uniform_share")
+    kernel: str = _shared_field("kernel")
+    smoothing: float = _shared_field("smoothing")
     encoder: str | None = field(
         default=None,
         metadata={"help": "Import path of an encoder of your own, in place of that of soft, pretrained or end_to_end."},
     )
-    pretraining_steps: int = shared_field("pretraining_steps")
-    autoencoding_weight: float = shared_field("autoencoding_weight")
-    alignment_weight: float = shared_field("alignment_weight")
-    regression_weight: float = shared_field("regression_weight")
-    encoder_learning_rate: float = shared_field("encoder_learning_rate")
+    pretraining_steps: int = _shared_field("pretraining_steps")
+    autoencoding_weight: float = _shared_field("autoencoding_weight")
+    alignment_weight: float = _shared_field("alignment_weight")
+    regression_weight: float = _shared_field("regression_weight")
+    encoder_learning_rate: float = _shared_field("encoder_learning_rate")
     head: str = field(init=False, default="BridgeHead")
     head_config: dict[str, Any] = field(
         default_factory=dict,

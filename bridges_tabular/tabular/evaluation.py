@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bridges_tabular.core.scores import crps_loss
+from bridges_tabular.core.scores import crps_of_masses
 from bridges_tabular.tabular.datamodule import EVALUATION_BATCH, Batch, TensorTable
 from bridges_tabular.tabular.model import BridgeModel
 
@@ -79,14 +79,11 @@ def _absolute_errors(model: BridgeModel, batch: Batch, inner: Outputs, output: O
 
 
 def _crps(model: BridgeModel, batch: Batch, inner: Outputs, output: Outputs) -> Tensor:
-    parts = torch.split(output["class_log_probs"], [codec.centers.shape[0] for codec in model.codecs], dim=1)
+    parts = torch.split(output["class_log_probs"], [codec.bins.n_bins for codec in model.codecs], dim=1)
     scores = []
     for codec, log_pi, y in zip(model.codecs, parts, batch["target"].T, strict=True):
-        # a cell of zero width is a mass on a point
-        edges = codec.centers.repeat_interleave(2)
-        masses = log_pi.new_zeros(len(log_pi), len(edges) - 1)
-        masses[:, ::2] = log_pi.exp()
-        scores.append(crps_loss(edges, masses, y))
+        masses, at = (part.float().cpu().numpy() for part in (log_pi.exp(), y))
+        scores.append(torch.from_numpy(crps_of_masses(codec.bins.centers, masses, at)))
     return torch.stack(scores).mean(0)
 
 

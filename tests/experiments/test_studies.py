@@ -259,11 +259,11 @@ def test_workers_that_come_and_go_finish_exactly_as_many_trials(
 
 @pytest.fixture
 def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trees of depth 7 fail in the middle of a fit."""
+    """Trees of depth 7, or of 7 leaves, fail in the middle of a fit."""
     fit = XGBBridgeRegressor.fit
 
     def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.max_depth == 7:
+        if self.max_depth == 7 or (self.xgb_params or {}).get("max_leaves") == 7:
             raise RuntimeError("grown\nsideways")
         return fit(self, *args, **kwargs)
 
@@ -284,8 +284,8 @@ def test_failed_trials_are_recorded_and_go_on(study: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("fragile")
 def test_three_failures_of_one_kind_stop_a_study(study: dict[str, Any], tmp_path: Path) -> None:
-    study["models"]["bins"]["max_depth"] = 7
-    space = {"max_depth": {"type": "categorical", "choices": [7]}} | BINS
+    # the default configuration, which has no such parameter, is the one that succeeds
+    space = {"xgb_params.max_leaves": {"type": "categorical", "choices": [7]}} | BINS
     for times in (1, 2):
         with pytest.raises(
             ExperimentError, match=r"3 trials in a row failed with the same error: RuntimeError: grown sideways"
@@ -448,3 +448,10 @@ def test_a_log_score_is_not_searched_where_targets_share_a_value(
     assert str(caught.value).endswith("; choose rmse, mae or crps")
     study["study"]["metric"] = "crps"
     BridgeStudy(study)
+
+
+def test_another_optuna_is_refused_in_words(study: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for storage in (optuna.storages.BaseStorage, optuna.storages.InMemoryStorage):
+        monkeypatch.delattr(storage, "get_trial_id_from_study_id_trial_number", raising=False)
+    with pytest.raises(ExperimentError, match=rf"^studies know Optuna 4.5 to 5, and not {optuna.__version__}: "):
+        run(study)

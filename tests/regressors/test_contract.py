@@ -87,6 +87,14 @@ def test_predictions_are_finite_and_of_the_right_shape(name: str, fitted: dict[s
 
 
 @every
+@pytest.mark.parametrize("calibration", ["none", "pooled"])
+def test_the_mean_of_the_distribution_is_the_prediction(name: str, calibration: str) -> None:
+    model = fit(name, calibration=calibration)
+    if hasattr(model, "predict_distribution"):
+        np.testing.assert_allclose(model.predict_distribution(NEW).mean, model.predict(NEW), atol=1e-6 * Y.std())
+
+
+@every
 def test_the_same_seed_gives_the_same_numbers(name: str, fitted: dict[str, Any]) -> None:
     again = clone(fitted[name]).fit(X[:150], Y[:150], eval_set=EVAL)
     np.testing.assert_array_equal(again.predict(NEW), fitted[name].predict(NEW))

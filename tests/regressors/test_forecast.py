@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 import bridges_tabular
 from bridges_tabular import TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.core.calibration import CALIBRATIONS, ConformalIntervals
+from bridges_tabular.core.calibration.centring import centred
 from bridges_tabular.regressors.base import BridgeRegressor
 from bridges_tabular.regressors.forecast import Forecast
 
@@ -86,10 +87,10 @@ def test_saved_models_give_the_same_intervals(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("name", "params"), [("tabular", {}), ("tabular", {"scheme": "hard"}), ("boosting", {"location": "none"})]
 )
-def test_the_codec_decodes_the_masses_of_a_plain_histogram(name, params, tmp_path):
+def test_the_codec_decodes_the_masses_of_the_classes(name, params, tmp_path):
     model = ENGINES[name](calibration="none", **params).fit(X[:600], Y[:600])
     model.save(tmp_path / "m")
-    masses = torch.tensor(model.predict_distribution(X[600:]).masses, dtype=torch.float32)
+    masses = torch.tensor(model._trained.forecast(X[600:])[0].pi, dtype=torch.float32)
     codes = []
     for one in (model, bridges_tabular.load(tmp_path / "m")):
         (codec,), (scale,) = one.codecs_, one.codec_scales_
@@ -213,8 +214,8 @@ def test_the_conformal_scores_are_those_of_rows_that_did_not_vouch_for_themselve
     calibrated = model._calibrated[0]
     forecast = model._trained.forecast(small[30:])[0]
     standard = model.scale_.standardise(noise[30:, None])[:, 0]
-    knowing = calibrated.calibrator.predict(None, forecast.point)
-    ignorant = calibrated.calibrator.predict_held_out(None, forecast.point, standard)
+    knowing = centred(calibrated.calibrator.predict(None, forecast.point), forecast.point)
+    ignorant = centred(calibrated.calibrator.predict_held_out(None, forecast.point, standard), forecast.point)
     expected = ConformalIntervals().fit(ignorant, standard).arrays()["scores"]
     np.testing.assert_allclose(calibrated.conformal.arrays()["scores"], expected)
     assert np.abs(expected - ConformalIntervals().fit(knowing, standard).arrays()["scores"]).max() > 1e-4

@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_validation_rows_by_their_weights(table, regress
     train, (X, y) = halves(table)
     weight = np.where(y > np.median(y), 10.0, 1.0) if weighted else np.ones(len(y))
     heard = Heard()
-    model = regressor(max_epochs=1, calibration="none")
+    model = regressor(max_epochs=1)
     model.fit(*train, eval_set=(X, y, weight), report=Report(heard, ALL))
     ((_, _, scores),) = heard.steps
     assert set(scores) == set(ALL)
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_validation_rows_by_their_weights(table, regress
 
     # masses on the centres: E |C - y| less half of E |C - C'|
     (codec,), (scale,) = model.codecs_, model.codec_scales_
-    centers, pi = scale.restore(codec.bins.centers), model.predict_distribution(X).masses
+    centers, pi = scale.restore(codec.bins.centers), model._trained.forecast(X)[0].pi
     spread = np.abs(centers[:, None] - centers)
     crps = (pi * np.abs(centers - y[:, None])).sum(1) - 0.5 * ((pi @ spread) * pi).sum(1)
     assert scores["crps"] == pytest.approx(np.average(crps, weights=weight), rel=1e-4)

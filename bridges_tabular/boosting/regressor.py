@@ -154,7 +154,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         **constraints(*_SHARED, optional=("regression_weight",)),
         **CALIBRATION_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        # XGBoost's own limits: trees that overshoot end in infinity
+        "learning_rate": [Interval(Real, 0, 1, closed="right")],
         "max_depth": [Interval(Integral, 0, None, closed="left"), None],
         "subsample": [Interval(Real, 0, 1, closed="right")],
         "colsample_bytree": [Interval(Real, 0, 1, closed="right")],

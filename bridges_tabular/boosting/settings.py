@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridges_tabular.boosting.booster import Output
 from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.features import Features
+from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
-from bridges_tabular.boosting.xgboost import XGBoost, check_params
+from bridges_tabular.boosting.xgboost import XGBoost
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
 
@@ -95,13 +98,13 @@ class Settings:
             raise ValueError(
                 f"uniform_share has no effect with placement={self._given.placement!r}: it is of 'blend' alone"
             )
+        check_callbacks(self._given.callbacks or [])
         own = _OWN_PARAMS | {name: name for name in self._params}
         for name in self._given.xgb_params or {}:
             if name in own:
-                raise ValueError(f"xgb_params holds {name!r}, which the parameter {own[name]!r} decides")
-        vector = self._scheme.has_code and not self._scheme.one_hot
+                raise ValueError(f"xgb_params holds {shown(name)}, which the parameter {own[name]!r} decides")
         params = self._tree_params(self._defaults, self._given.learning_rate)
-        check_params(params, self._given.xgb_params or {}, vector)
+        check_params(params, self._given.xgb_params or {}, self._outputs)
 
     @property
     def metric(self) -> str:
@@ -145,6 +148,15 @@ class Settings:
             early_stopping_rounds=given.early_stopping_rounds,
             callbacks=given.callbacks or [],
         )
+
+    @property
+    def _outputs(self) -> list[Output]:
+        """What the trees of each stage put out for two classes."""
+        outputs = [Output.squared_error()]
+        if self._scheme.has_code:
+            one_hot = self._scheme.one_hot
+            outputs.append(Output(2, offsets=np.zeros(2, np.float32)) if one_hot else Output(2, vector=True))
+        return outputs
 
     @property
     def _on_residuals(self) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,7 +98,7 @@ class XGBoost:
         located = training.num_col() > len(self.features.is_category)
         log: dict[str, dict[str, list[float]]] = {}
         booster = xgb.train(
-            _output_params(output, scores) | params,
+            output_params(output, scores) | params,
             training,
             rounds,
             evals=[] if validation is None else [(validation, _VALIDATION)],
@@ -200,48 +198,6 @@ class XGBoost:
         )
 
 
-def check_params(params: Params, further: Params, vector: bool) -> None:
-    """Refuse parameters that XGBoost does not know or cannot use, by a round of boosting on two rows.
-
-    Parameters
-    ----------
-    params : dict
-        All parameters of the trees.
-    further : dict
-        Those among them that a user gave under XGBoost's own names.
-    vector : bool
-        Whether there are trees with vector leaves, for which XGBoost has less than for others.
-
-    Raises
-    ------
-    ValueError
-        In one line.
-    """
-    # nothing to try: constructor and defaults have been checked
-    if not further and params["device"] == "cpu":
-        return
-    rows = xgb.DMatrix(np.array([[0.0], [1.0]]), label=[0.0, 1.0], nthread=1)
-    config: dict[str, Any] = {}
-    for output in (Output.squared_error(), *([Output(2, vector=True)] if vector else [])):
-        flat = np.ones((2, output.n_margins), dtype=np.float32)
-        quiet = {"verbosity": 0, "nthread": 1, "disable_default_eval_metric": True}
-        try:
-            booster = xgb.train(
-                _output_params(output, []) | params | quiet, rows, 1, obj=lambda *_, flat=flat: (flat, flat)
-            )
-        except (xgb.core.XGBoostError, TypeError, ValueError) as error:
-            where = f"xgb_params {further}" if further else f"device={params['device']!r}"
-            raise ValueError(f"{where}: XGBoost cannot train with that: {_in_one_line(error)}") from None
-        config = json.loads(booster.save_config())
-    known = set(_keys(config))
-    for name in further:
-        if name not in known:
-            raise ValueError(f"xgb_params: XGBoost has no parameter {name!r}{_nearest(name, known)}")
-    used = config["learner"]["generic_param"]["device"]
-    if not params["device"].startswith("cpu") and used.startswith("cpu"):
-        raise ValueError(f"device={params['device']!r}: XGBoost finds no such device here; use 'cpu'")
-
-
 class XGBTrees:
     """A trained booster with the names and kinds of its features.
 
@@ -313,29 +269,11 @@ class _Reporter(TrainingCallback):
         return False
 
 
-def _in_one_line(error: Exception) -> str:
-    """What XGBoost says, without the place in its source and the stack."""
-    text = str(error).partition("Stack trace:")[0]
-    return " ".join(re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", text).split())
-
-
-def _keys(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        for name, value in config.items():
-            yield name
-            yield from _keys(value)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
 def _listed(metric: Metric) -> Callable[[Any, Any], list[tuple[str, float]]]:
     return lambda predictions, _: list(metric(predictions).items())
 
 
-def _output_params(output: Output, scores: Sequence[str]) -> Params:
+def output_params(output: Output, scores: Sequence[str]) -> Params:
     """Parameters of ``xgboost.train`` that follow from what trees put out."""
     if output.offsets is not None:
         offsets = output.offsets.tolist()

@@ -5,7 +5,6 @@ Core itself, the regressors and the configuration of pytorch-tabular read it, so
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
@@ -20,6 +19,8 @@ Calibration = Literal["none", "shrink", "deconvolve", "pooled"]
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 
 _NUMBERS: dict[type, type] = {int: Integral, float: Real}
+# squares of gradients stay finite in single precision
+_HEAVIEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Parameter:
     kind : {int, float, str}
     choices : tuple of str
         What a string may be.
-    low, high : float, optional
-        Limits of a number; None where there is none.
+    low, high : float
+        Limits of a number.
     closed : {"both", "left", "right", "neither"}
         Which of the limits are themselves allowed, as in scikit-learn's intervals.
     optional : bool
@@ -49,7 +50,7 @@ class Parameter:
     >>> PARAMETERS["n_bins"].check(1)
     Traceback (most recent call last):
         ...
-    ValueError: n_bins must be at least 2, got 1
+    ValueError: n_bins must lie between 2 and 1000, got 1
     """
 
     name: str
@@ -57,9 +58,9 @@ class Parameter:
     help: str
     kind: type
     choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    closed: Literal["both", "left", "right", "neither"] = "left"
+    low: float = 0
+    high: float = 1
+    closed: Literal["both", "left", "right", "neither"] = "both"
     optional: bool = False
 
     def check(self, value: Any) -> None:
@@ -83,56 +84,78 @@ class Parameter:
         """What the parameter may be, as the end of a sentence that begins with "must"."""
         if self.kind is str:
             return f"be one of {', '.join(self.choices)}"
-        if self.low is not None and self.high is not None:
-            ends = {"both": "", "left": f", less than {self.high:g}", "right": f", more than {self.low:g}"}
-            return f"lie between {self.low:g} and {self.high:g}{ends.get(self.closed, ', both excluded')}"
-        if self.low == 0 and self.kind is float:
-            return "not be negative" if self.closed == "left" else "be positive"
-        return f"be at least {self.low:g}"
+        ends = {"both": "", "left": f", less than {self.high:g}", "right": f", more than {self.low:g}"}
+        return f"lie between {self.low:g} and {self.high:g}{ends.get(self.closed, ', both excluded')}"
 
     def _allows(self, value: Any) -> bool:
         if self.kind is str:
             return isinstance(value, str) and value in self.choices
-        number = float(value)
-        above = self.low is None or number > self.low or (number == self.low and self.closed in ("left", "both"))
-        below = self.high is None or number < self.high or (number == self.high and self.closed in ("right", "both"))
-        return math.isfinite(number) and above and below
+        # compared as it is: a whole number may be beyond what a float holds
+        above = value > self.low or (value == self.low and self.closed in ("left", "both"))
+        below = value < self.high or (value == self.high and self.closed in ("right", "both"))
+        return bool(above and below)
 
 
 PARAMETERS: dict[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
         Parameter("scheme", "end_to_end", "What the model is trained on.", str, choices=tuple(SCHEMES)),
-        Parameter("n_bins", 32, "Number of classes k; fewer where targets have fewer values.", int, low=2),
+        Parameter(
+            "n_bins",
+            32,
+            "Number of classes k; fewer where targets have fewer values.",
+            int,
+            low=2,
+            # tables of codes grow with the square, and sums in single precision lose the fifth digit
+            high=1000,
+        ),
         Parameter("placement", "blend", "Where the bins lie on the target axis.", str, choices=PLACEMENTS),
-        Parameter("margin", 0.1, "How far the bins reach beyond the targets, as a share of their range.", float, low=0),
+        Parameter(
+            "margin",
+            0.1,
+            "How far the bins reach beyond the targets, as a share of their range.",
+            float,
+            low=0,
+            # single precision tells no classes apart that are far wider than the targets
+            high=100,
+        ),
         # With a share of 0.2 and a smoothing of 1.5 there is half a class beyond the extreme targets, whose codes are
         # then squeezed to a tenth of the width of others (0.15 bins instead of 1.5 for uniform targets). Networks were
         # biased inwards there by up to 5 % of a standard deviation, and 1.6 times as far off as by least squares where
         # targets have no noise (naval); now about as far. Chosen by validation error on naval, concrete, airfoil, sml,
         # kin8nm, bike_hour, parkinsons and california.
         Parameter(
-            "uniform_share",
-            0.75,
-            "Share of the uniform distribution in the placement blend.",
+            "uniform_share", 0.75, "Share of the uniform distribution in the placement blend.", float, low=0, high=1
+        ),
+        # beyond these limits a code is that of "hard", or the same for every target, and in the end not finite
+        Parameter("smoothing", 1.0, "Width of the kernel in local bin widths.", float, low=1e-3, high=1e3),
+        Parameter("kernel", "tilted", "Kernel of the soft encoder.", str, choices=KERNELS),
+        Parameter(
+            "pretraining_steps",
+            250,
+            "Steps of learning the code, pretrained alone.",
+            int,
+            low=1,
+            high=1_000_000,
+        ),
+        Parameter(
+            "autoencoding_weight",
+            10.0,
+            "Weight of (y - mu.psi)^2; end_to_end alone uses it.",
             float,
             low=0,
-            high=1,
-            closed="both",
+            high=_HEAVIEST,
         ),
-        Parameter("smoothing", 1.0, "Width of the kernel in local bin widths.", float, low=0, closed="neither"),
-        Parameter("kernel", "tilted", "Kernel of the soft encoder.", str, choices=KERNELS),
-        Parameter("pretraining_steps", 250, "Steps of learning the code, pretrained alone.", int, low=1),
-        Parameter("autoencoding_weight", 10.0, "Weight of (y - mu.psi)^2; end_to_end alone uses it.", float, low=0),
-        Parameter("alignment_weight", 1.0, "Weight of KL(psi || pi).", float, low=0),
-        Parameter("regression_weight", 0.0, "Weight of (y - mu.pi)^2.", float, low=0),
+        Parameter("alignment_weight", 1.0, "Weight of KL(psi || pi).", float, low=0, high=_HEAVIEST),
+        Parameter("regression_weight", 0.0, "Weight of (y - mu.pi)^2.", float, low=0, high=_HEAVIEST),
         Parameter(
             "encoder_learning_rate",
             0.3,
             "Learning rate of encoder and decoder as a multiple of learning_rate.",
             float,
             low=0,
-            closed="neither",
+            high=100,
+            closed="right",
         ),
         Parameter(
             "calibration",

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bridges_tabular.experiments.scores import METRICS
+from bridges_tabular.regressors.words import one_line, shown
 
 Block = TypeVar("Block")
 
+_LONGEST_LINE = 300
+_MOST_WORKERS = 1000
+# names that a hint lists where none is near
+_MOST_CHOICES = 12
+
 
 class ExperimentError(ValueError):
-    """A key, value, file or table that no experiment can use; the message is one line that names it."""
+    """A key, value, file or table that no experiment can use.
+
+    The message is one line of printable characters that names it, cut in the middle where it is very long.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, _LONGEST_LINE))
 
 
 def alternatives(names: Iterable[str]) -> str:
@@ -38,9 +50,9 @@ class TableBlock:
 
     def __post_init__(self) -> None:
         if self.rows is not None and self.rows < 1:
-            raise ExperimentError(f"rows: must be at least 1, or null for all, not {self.rows}")
+            raise ExperimentError(f"rows: must be at least 1, or null for all, not {shown(self.rows)}")
         if self.target in self.drop:
-            raise ExperimentError(f"drop: holds the target, {self.target!r}")
+            raise ExperimentError(f"drop: holds the target, {shown(self.target)}")
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,10 @@ class SplitBlock:
         if not self.seeds:
             raise ExperimentError("seeds: must hold at least one seed")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ExperimentError(f"seeds: holds a seed twice: {list(self.seeds)}")
+            raise ExperimentError(f"seeds: holds a seed twice: {shown(list(self.seeds))}")
         for seed in self.seeds:
             if not 0 <= seed < 2**31:
-                raise ExperimentError(f"seeds: must lie between 0 and 2147483647, not {seed}")
+                raise ExperimentError(f"seeds: must lie between 0 and 2147483647, not {shown(seed)}")
 
 
 @dataclass(frozen=True)
@@ -148,10 +160,12 @@ class StudyBlock:
         for name in ("model", "metric"):
             values = getattr(self, name)
             if isinstance(values, tuple) and (not values or len(set(values)) < len(values)):
-                raise ExperimentError(f"{name}: must hold one or more different names, not {list(values)}")
+                raise ExperimentError(f"{name}: must hold one or more different names, not {shown(list(values))}")
         for name in ("trials", "folds", "workers"):
             if getattr(self, name) < 1:
-                raise ExperimentError(f"{name}: must be at least 1, not {getattr(self, name)}")
+                raise ExperimentError(f"{name}: must be at least 1, not {shown(getattr(self, name))}")
+        if self.workers > _MOST_WORKERS:
+            raise ExperimentError(f"workers: must be at most {_MOST_WORKERS}, not {shown(self.workers)}")
         if self.timeout is not None and self.timeout <= 0:
             raise ExperimentError(f"timeout: must be positive, or null for no limit, not {self.timeout}")
 
@@ -167,13 +181,16 @@ class StudyBlock:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ``", did you mean 'choice'?"`` for a near miss, or the list of choices."""
+    """Return ``", did you mean 'choice'?"`` for a near miss, or a list of choices."""
     choices = list(choices)
     folded = {choice.casefold(): choice for choice in choices}
     close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     if close:
-        return f", did you mean {folded[close[0]]!r}?"
-    return f"; choose from {', '.join(choices)}" if choices else ""
+        return f", did you mean {shown(folded[close[0]])}?"
+    if not choices:
+        return ""
+    more = len(choices) - _MOST_CHOICES
+    return f"; choose from {', '.join(choices[:_MOST_CHOICES])}" + (f" and {more} more" if more > 0 else "")
 
 
 def check_keys(block: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
@@ -181,9 +198,9 @@ def check_keys(block: Mapping[Any, Any], known: Sequence[str], where: str) -> No
     prefix = f"{where}: " if where else ""
     for key in block:
         if not isinstance(key, str):
-            raise ExperimentError(f"{prefix}a key has to be text, not {key!r}")
+            raise ExperimentError(f"{prefix}a key has to be text, not {shown(key)}")
         if key not in known:
-            raise ExperimentError(f"{prefix}unknown key {key!r}{nearest(key, known)}")
+            raise ExperimentError(f"{prefix}unknown key {shown(key)}{nearest(key, known)}")
 
 
 def build_block(cls: type[Block], content: Any, where: str) -> Block:
@@ -195,7 +212,7 @@ def build_block(cls: type[Block], content: Any, where: str) -> Block:
         If a key is unknown or missing, or a value cannot be, naming it after ``where``.
     """
     if not isinstance(content, Mapping):
-        raise ExperimentError(f"{where}: must be a block of keys and values, not {content!r}")
+        raise ExperimentError(f"{where}: must be a block of keys and values, not {shown(content)}")
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     check_keys(content, list(known), where)
     hints = get_type_hints(cls)
@@ -214,7 +231,7 @@ def build_block(cls: type[Block], content: Any, where: str) -> Block:
 def convert(value: Any, kind: Any, where: str) -> Any:
     """Return a value as the type ``kind``, or refuse it, naming it ``where``."""
     if not _fits(value, kind):
-        raise ExperimentError(f"{where}: must be {_words(kind)}, not {value!r}")
+        raise ExperimentError(f"{where}: must be {_words(kind)}, not {shown(value)}")
     if isinstance(value, list):
         return tuple(value)
     return float(value) if kind is float else value
@@ -230,7 +247,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        # a whole number may be beyond what a float holds
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
     return isinstance(value, kind)
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bridges_tabular.experiments._yaml import dump_yaml, parse_yaml
+from bridges_tabular.experiments._yaml import dump_yaml, parse_yaml, read_yaml
 from bridges_tabular.experiments.blocks import (
     ExperimentError,
     ModelBlock,
@@ -25,6 +25,8 @@ from bridges_tabular.experiments.blocks import (
     convert,
     nearest,
 )
+from bridges_tabular.experiments.paths import find_file
+from bridges_tabular.regressors.words import shown
 
 
 @dataclass(frozen=True)
@@ -104,18 +106,18 @@ class Experiment:
         if content.get("models") is None:
             raise ExperimentError("models: is missing")
         models = _build_models(content["models"])
-        report = build_block(ReportBlock, content.get("report") or {}, "report")
+        report = build_block(ReportBlock, _given(content, "report"), "report")
         if report.baseline is not None and report.baseline not in models:
             raise ExperimentError(
-                f"report.baseline: there is no model {report.baseline!r}{nearest(report.baseline, models)}"
+                f"report.baseline: there is no model {shown(report.baseline)}{nearest(report.baseline, models)}"
             )
         study = None if content.get("study") is None else build_block(StudyBlock, content["study"], "study")
         for model in study.models if study else ():
             if model not in models:
-                raise ExperimentError(f"study.model: there is no model {model!r}{nearest(model, models)}")
+                raise ExperimentError(f"study.model: there is no model {shown(model)}{nearest(model, models)}")
         return cls(
             tables=_build_tables(content),
-            split=build_block(SplitBlock, content.get("split") or {}, "split"),
+            split=build_block(SplitBlock, _given(content, "split"), "split"),
             models=models,
             report=report,
             study=study,
@@ -148,20 +150,22 @@ def bundled_experiments() -> dict[str, Path]:
 
 
 def _find_file(source: str | Path) -> Path:
-    path = Path(source)
-    if path.is_file():
+    path = find_file(source)
+    if path is not None:
         return path
     bundled = bundled_experiments()
     if str(source) in bundled:
         return bundled[str(source)]
-    what = "is a folder, not an experiment file" if path.is_dir() else "there is no such file"
+    what = "is a folder, not an experiment file" if Path(source).is_dir() else "there is no such file"
     raise ExperimentError(f"{source}: {what}, nor a bundled experiment ({', '.join(bundled)})")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_yaml(path)
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise ExperimentError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(content, dict):
         raise ExperimentError(f"{path}: has to hold the blocks table, split and models")
@@ -172,11 +176,11 @@ def _parse_override(text: str) -> dict[str, Any]:
     keys, separator, value = text.partition("=")
     parts = keys.strip().split(".")
     if not separator or not all(parts):
-        raise ExperimentError(f"{text!r} is neither an experiment file nor of the form key=value")
+        raise ExperimentError(f"{shown(text)} is neither an experiment file nor of the form key=value")
     try:
         content: Any = parse_yaml(value)
     except ValueError as error:
-        raise ExperimentError(f"{keys}: {value!r} cannot be read as YAML: {error}") from None
+        raise ExperimentError(f"{keys}: {shown(value)} cannot be read as YAML: {error}") from None
     for part in reversed(parts):
         content = {part: content}
     changed: dict[str, Any] = content
@@ -190,7 +194,7 @@ def _check_model_names(change: Mapping[str, Any], content: Mapping[str, Any]) ->
         return
     for name, block in models.items():
         if name not in known and not (isinstance(block, Mapping) and "engine" in block):
-            raise ExperimentError(f"models: there is no model {name!r}{nearest(str(name), map(str, known))}")
+            raise ExperimentError(f"models: there is no model {shown(name)}{nearest(str(name), map(str, known))}")
 
 
 def _merge(content: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,6 +211,11 @@ def _plain(block: Any) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(block).items()}
 
 
+def _given(content: Mapping[str, Any], key: str) -> Any:
+    """Return a block that may be left out, or empty."""
+    return {} if content.get(key) is None else content[key]
+
+
 def _build_tables(content: Mapping[str, Any]) -> tuple[TableBlock, ...]:
     one, several = content.get("table"), content.get("tables")
     if several is None:
@@ -216,19 +225,19 @@ def _build_tables(content: Mapping[str, Any]) -> tuple[TableBlock, ...]:
     if one is not None:
         raise ExperimentError("tables: stands beside table, and only one of them may be given")
     if not isinstance(several, list | tuple) or not several:
-        raise ExperimentError(f"tables: must be a list of blocks like table, not {several!r}")
+        raise ExperimentError(f"tables: must be a list of blocks like table, not {shown(several)}")
     return tuple(build_block(TableBlock, block, f"tables[{i}]") for i, block in enumerate(several))
 
 
 def _build_models(content: Any) -> dict[str, ModelBlock]:
     if not isinstance(content, Mapping) or not content:
-        raise ExperimentError(f"models: must hold at least one named model, not {content!r}")
+        raise ExperimentError(f"models: must hold at least one named model, not {shown(content)}")
     models = {}
     for name, block in content.items():
         if not isinstance(name, str) or not name.strip():
-            raise ExperimentError(f"models: the name of a model has to be text, not {name!r}")
+            raise ExperimentError(f"models: the name of a model has to be text, not {shown(name)}")
         if not isinstance(block, Mapping):
-            raise ExperimentError(f"models.{name}: must be a block of keys and values, not {block!r}")
+            raise ExperimentError(f"models.{name}: must be a block of keys and values, not {shown(block)}")
         if "engine" not in block:
             raise ExperimentError(f"models.{name}.engine: is missing")
         engine = convert(block["engine"], str, f"models.{name}.engine")

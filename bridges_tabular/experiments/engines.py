@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, check_keys, nearest
+from bridges_tabular.regressors.words import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,7 @@ def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:
     """
     where = f"models.{name}"
     if block.engine not in ENGINES:
-        raise ExperimentError(f"{where}.engine: unknown engine {block.engine!r}{nearest(block.engine, ENGINES)}")
+        raise ExperimentError(f"{where}.engine: unknown engine {shown(block.engine)}{nearest(block.engine, ENGINES)}")
     regressor = ENGINES[block.engine].regressor()
     known = inspect.signature(regressor).parameters
     check_keys(block.params, ["engine", *sorted(known)], where)
@@ -129,7 +130,7 @@ def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:
     try:
         model.check_params()
     except (TypeError, ValueError) as error:
-        raise ExperimentError(f"{where}: {error}") from None
+        raise ExperimentError(f"{where}: {' '.join(str(error).split())}") from None
     return model
 
 

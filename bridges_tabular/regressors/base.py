@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,7 +21,7 @@ from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names, write_card
-from bridges_tabular.regressors.constraints import constraints
+from bridges_tabular.regressors.constraints import check, constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
@@ -82,11 +81,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         ValueError
             In one line that names the parameter, its value and what would be valid.
         """
-        validate_parameter_constraints(
-            self._parameter_constraints,
-            self.get_params(deep=False),
-            caller_name=type(self).__name__,
-        )
+        check(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
 
     def fit(
         self,

@@ -140,8 +140,9 @@ class TabularBridgeRegressor(BridgeRegressor):
         "head": [str],
         "head_params": [dict, None],
         "backbone_params": [dict, None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        # AdamW's weights move by as much in each step, and shrink by the product
+        "learning_rate": [Interval(Real, 0, 1, closed="right")],
+        "weight_decay": [Interval(Real, 0, 1, closed="both")],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],

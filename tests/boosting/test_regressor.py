@@ -192,7 +192,13 @@ def test_scores_that_are_asked_for_are_reported_beside_the_one_that_stops(scheme
         ({"xgb_params": {"eta": 0.1}}, ["'eta'", "'learning_rate'"]),
         ({"xgb_params": {"objective": "count:poisson"}}, ["'objective'", "'scheme'"]),
         ({"xgb_params": {"max_leafs": 4}}, ["xgb_params", "'max_leafs'", "did you mean 'max_leaves'"]),
-        ({"xgb_params": {"max_bin": 1}}, ["xgb_params", "max_bin", "should be greater equal to 2"]),
+        ({"xgb_params": {"max_bin": 1}}, ["xgb_params", "max_bin", "equal to or greater than 2"]),
+        ({"xgb_params": {"updater": "grow_colmaker"}}, ["xgb_params", "grow_colmaker", "Only `hist` tree method"]),
+        ({"xgb_params": {"monotone_constraints": [1]}}, ["xgb_params", "monotone_constraints"]),
+        ({"xgb_params": {"max_bin": 10**400}}, ["xgb_params", "max_bin"]),
+        ({"xgb_params": {"gamma": "x" * 10_000}}, ["xgb_params", "gamma"]),
+        ({"xgb_params": {3: 4}}, ["xgb_params holds 3"]),
+        ({"callbacks": ["print"]}, ["callbacks holds 'print'", "TrainingCallback"]),
         ({"xgb_params": {"grow_policy": "sideways"}}, ["xgb_params", "'sideways'", "lossguide"]),
         ({"xgb_params": {"min_child_weight": "heavy"}}, ["xgb_params", "min_child_weight"]),
         ({"device": "cud"}, ["device='cud'", "Expected to be one of"]),
@@ -209,6 +215,7 @@ def test_unusable_parameters_are_refused_in_one_line(params: dict[str, Any], wor
         XGBBridgeRegressor(**params).fit(X, y)
     message = str(caught.value)
     assert "\n" not in message
+    assert len(message) < 400
     assert all(word in message for word in words)
 
 

@@ -142,8 +142,8 @@ def test_one_class_codes_everything_as_itself():
     ("call", "message"),
     [
         (lambda: SoftEncoder(EQUAL, "cubic"), "kernel must be one of tilted, .*, got 'cubic'"),
-        (lambda: SoftEncoder(EQUAL, smoothing=0.0), "smoothing must be positive, got 0.0"),
-        (lambda: LearnedEncoder(EQUAL, -1.0), "smoothing must be positive, got -1.0"),
+        (lambda: SoftEncoder(EQUAL, smoothing=0.0), "smoothing must lie between 0.001 and 1000, got 0.0"),
+        (lambda: LearnedEncoder(EQUAL, -1.0), "smoothing must lie between 0.001 and 1000, got -1.0"),
     ],
 )
 def test_refuses_in_one_line(call, message):

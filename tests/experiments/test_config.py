@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,10 @@ import pytest
 import yaml
 
 from bridges_tabular.experiments import Experiment, ExperimentError, bundled_experiments
+from bridges_tabular.experiments.engines import build_model, check_models
+from bridges_tabular.experiments.studies.objective import check_metrics
+from bridges_tabular.experiments.studies.space import read_space
+from bridges_tabular.experiments.tables import load_table
 
 
 def write(path: Path, text: str) -> Path:
@@ -155,11 +160,151 @@ def test_a_file_that_is_no_experiment_is_named(tmp_path: Path, text: str, messag
     assert "\n" not in str(caught.value)
 
 
+GOOD = "table: {source: diamonds, target: price}\nmodels: {a: {engine: xgboost}}\n"
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
+)
+MERGED = "a0: &a0 {k: v}\n" + "".join(
+    f"a{i}: &a{i} {{x{i}: 1, <<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAUGHS + GOOD.replace("price}", "price, rows: *a9}"), "line 4, column 5: more than 10000 values"),
+        (MERGED + GOOD, "more than 10000 values"),
+        ("[" + "a, " * 20_000 + "]", "line 1, column 1: more than 10000 values"),
+        ("a: &a [*a]\n" + GOOD, "line 1, column 8: the alias 'a' stands within what it stands for"),
+        (GOOD.replace("{engine: xgboost}", "&a {engine: xgboost, xgb_params: *a}"), "the alias 'a' stands within"),
+        ("[" * 100_000, "line 1, column 51: more than 50 blocks or lists within each other"),
+        ("{a: " * 500 + "1" + "}" * 500, "more than 50 blocks"),
+        ("- " * 3000 + "x", "more than 50 blocks"),
+        ("".join(" " * i + "a:\n" for i in range(200)), "more than 50 blocks"),
+        ("#\n" * 500_000 + GOOD, "it has 1000072 characters, more than any experiment file"),
+        ("x" * 10**7, "it has 10000000 bytes, more than any experiment file"),
+        ("a: &a 1\nb: &a 2", "line 2, column 4: found duplicate anchor 'a'; first occurrence, second occurrence"),
+        ("a: " + "1" * 5000, "is no int"),
+        (GOOD.replace("price}", "price, rows: 0x" + "f" * 5000 + "}"), "line 1, column 48: a whole number of more"),
+        (GOOD.replace("price}", "price, rows: 1" + "0" * 400 + "}"), "a whole number of more than 64 bits"),
+        ("a: 1" + ":1" * 5000, "a whole number of more than 64 bits"),
+        (GOOD.replace("diamonds", '"a\\ud800b"'), "line 1, column 17: half a surrogate pair"),
+        ("a: *" + "x" * 5000, "line 1, column 4: found undefined alias 'xxx"),
+        ("!" * 50_000, "line 1, column 1: could not determine a constructor"),
+        ("a\0: 1", "unacceptable character #x0000"),
+        ("a: !!map x", "expected a mapping node, but found scalar"),
+        *((f"a: !!{tag} {value}", f"line 1, column 4: '{value.strip(chr(39))}' is no {tag}") for tag, value in [
+            ("int", "''"), ("int", "_"), ("int", "0x"), ("int", "':'"), ("int", "x"), ("int", "'-'"), ("float", "''"),
+            ("float", "x"), ("bool", "x"), ("timestamp", "x"), ("timestamp", "2024-13-45"),
+        ]),
+        ("a: 2024-13-45", "line 1, column 4: '2024-13-45' is no timestamp"),
+    ],
+)  # fmt: skip
+def test_hostile_yaml_is_a_line_in_a_moment(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "e.yaml", text)
+    started = time.monotonic()
+    with pytest.raises(ExperimentError) as caught:
+        Experiment.read(path)
+    assert time.monotonic() - started < 5
+    said = str(caught.value)
+    assert said.startswith(f"{path}: cannot be read as YAML: ")
+    assert message in said
+    assert len(said) <= 300
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 100_000, "a\x1b[31m\x07\n", "\u202e", {"a": "b"}, [1, [2, [3, [4, ["x" * 999]]]]], [], None, float("inf")],
+)
+@pytest.mark.parametrize(
+    "key",
+    ["KEY", "table.KEY", "table.target", "table.rows", "table.drop", "split.test", "split.seeds", "models.KEY",
+     "models.a.engine", "models.a.KEY", "models.a.n_bins", "models.a.scheme", "models.a.xgb_params",
+     "models.a.xgb_params.KEY", "report.baseline", "study.model", "study.metric", "study.space.KEY",
+     "study.space.n_bins", "study.space.n_bins.type", "study.space.n_bins.low"],
+)  # fmt: skip
+def test_whatever_the_value_an_error_is_a_short_printable_line(key: str, value: Any) -> None:
+    content: dict[str, Any] = {
+        "table": {"source": "diamonds", "target": "price"},
+        "split": {},
+        "models": {"a": {"engine": "xgboost", "xgb_params": {}}},
+        "report": {},
+        "study": {"model": "a", "space": {"n_bins": {"type": "int", "low": 2, "high": 8}}},
+    }
+    *blocks, last = key.split(".")
+    block = content
+    for name in blocks:
+        block = block[name]
+    block[value if last == "KEY" and isinstance(value, str) else last] = value
+    if (value is None and key in ("table.rows", "models.a.xgb_params", "report.baseline", "study.space.n_bins")) or (
+        value == [] and key == "table.drop"
+    ):
+        check_everything(Experiment.read(content))
+        return
+    with pytest.raises(ExperimentError) as caught:
+        check_everything(Experiment.read(content))
+    assert len(str(caught.value)) <= 300
+    assert str(caught.value).isprintable()
+
+
+def check_everything(experiment: Experiment) -> None:
+    """Check what can be checked before a model is fitted."""
+    check_models(experiment)
+    assert experiment.study is not None
+    check_metrics(experiment.study, "a", build_model("a", experiment.models["a"], 0))
+    read_space("a", experiment.models["a"], experiment.study, 0)
+    load_table(experiment.table)
+
+
+def test_whole_numbers_beyond_a_float_and_other_odd_values_are_refused(content: dict[str, Any]) -> None:
+    for block, key, value in [
+        ("split", "test", 10**400),
+        ("split", "seeds", [10**400]),
+        ("split", "seeds", [-(10**6000)]),
+        ("split", "test", 10**6000),
+    ]:
+        with pytest.raises(ExperimentError, match=rf"^split\.{key}: must") as caught:
+            Experiment.read(content | {block: content[block] | {key: value}})
+        assert len(str(caught.value)) <= 300
+
+
+@pytest.mark.parametrize("block", ["split", "report", "study"])
+@pytest.mark.parametrize("value", [False, 0, [], ""])
+def test_a_block_that_is_none_is_not_taken_for_an_empty_one(content: dict[str, Any], block: str, value: Any) -> None:
+    with pytest.raises(ExperimentError, match=f"^{block}: must be a block of keys and values"):
+        Experiment.read(content | {block: value})
+    Experiment.read(content | {block: None})
+
+
+def test_a_key_that_is_merged_and_set_anew_is_not_given_twice(tmp_path: Path) -> None:
+    text = """
+table: {source: diamonds, target: price}
+models:
+  a: &a {engine: xgboost, n_bins: 8}
+  b: &b {<<: *a, n_bins: 16}
+  c: {<<: *b, n_bins: 32}
+"""
+    experiment = Experiment.read(write(tmp_path / "e.yaml", text))
+    assert [model.params["n_bins"] for model in experiment.models.values()] == [8, 16, 32]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"nowhere.yaml: there is no such file, nor a bundled"):
         Experiment.read(tmp_path / "nowhere.yaml")
     with pytest.raises(ExperimentError, match="is a folder"):
         Experiment.read(tmp_path)
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    for source, message in [
+        (tmp_path / "loop.yaml", "there is no such file"),
+        (f"{tmp_path}/{'x' * 300}.yaml", "File name too long"),
+        ("x/" * 3000, "File name too long"),
+        ("a\0b", r"a\\x00b: there is no such file"),
+        ("", "is a folder"),
+    ]:
+        with pytest.raises(ExperimentError, match=message) as caught:
+            Experiment.read(source)
+        assert len(str(caught.value)) <= 300
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from bridges_tabular import TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.experiments import ExperimentError, suggest_bridge_params
 from bridges_tabular.experiments.blocks import ModelBlock, StudyBlock
+from bridges_tabular.experiments.engines import build_model
+from bridges_tabular.experiments.studies import space as spaces
 from bridges_tabular.experiments.studies.sampling import count_trials
 from bridges_tabular.experiments.studies.space import Space, read_space
 from bridges_tabular.tabular.config import SCHEMES, backbone_names
@@ -137,6 +140,26 @@ def test_a_grid_has_an_end() -> None:
         ("regression_weight", {"type": "float", "low": 0.1, "high": 1, "log": True}, "0.0, which no log scale holds"),
         ("kernel", None, "is null, but 'kernel' is not in the bundled space"),
         (3, {"type": "int", "low": 1, "high": 2}, "the name of a parameter has to be text, not 3"),
+        ("n_bins", {"type": ["int"], "low": 2, "high": 3}, r"n_bins.type: unknown type \['int'\]; choose from int"),
+        # what a trial gets is a float, even at the ends
+        ("n_bins", {"type": "float", "low": 8, "high": 16}, r"n_bins: the model has n_bins: 32|n_bins: 8.0 is refused"),
+        ("n_bins", {"type": "int", "low": 8, "high": 10**6}, "n_bins: 1000000 is refused: .*n_bins"),
+        ("n_bins", {"type": "int", "low": 8, "high": 10**400}, "n_bins.high: must be a whole number, not 1000"),
+        ("smoothing", {"type": "float", "low": 1e-12, "high": 2}, "smoothing: 1e-12 is refused"),
+        ("smoothing", {"type": "float", "low": 1, "high": 1e300}, "smoothing.high: must be a number, not 1e"),
+        ("smoothing", {"type": "float", "low": 1, "high": 10**400}, "smoothing.high: must be a number, not 1000"),
+        (
+            "learning_rate",
+            {"type": "int", "low": 1, "high": 2},
+            "the model has learning_rate: 0.003, which is no whole",
+        ),
+        ("n_bins", {"type": "int", "low": 8, "high": 64, "step": 9}, "32, which no step from 8 by 9 meets"),
+        ("n_bins", {"type": "int", "low": 8, "high": 64, "default": "x"}, "default: must be a whole number, not 'x'"),
+        ("backbone_params", None, "name a parameter in it, as backbone_params.NAME"),
+        ("backbone_params.", {"type": "int", "low": 1, "high": 2}, "name a parameter in it"),
+        ("backbone_params..x", {"type": "int", "low": 1, "high": 2}, "name a parameter in it"),
+        ("backbone_params.layers.x", {"type": "int", "low": 1, "high": 2}, "layers.* holds no parameters"),
+        ("random_state", {"type": "int", "low": -1, "high": 2}, "random_state: -1 is refused"),
     ],
 )
 def test_a_wrong_entry_is_named(name: Any, entry: Any, message: str) -> None:
@@ -144,6 +167,83 @@ def test_a_wrong_entry_is_named(name: Any, entry: Any, message: str) -> None:
         space_of("tabular", {"scheme": "soft"}, space={name: entry})
     assert str(caught.value).startswith("study.space")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "params", "space", "message"),
+    [
+        (
+            "tabular",
+            {"scheme": "soft"},
+            {"scheme": ["soft", "hard", "end_to_end"], "kernel": ["tilted", "two_hot"]},
+            "scheme='(hard|end_to_end)' and kernel='two_hot' do not go together: .*kernel",
+        ),
+        (
+            "xgboost",
+            {},
+            {"scheme": ["soft", "least_squares"], "early_stopping_metric": ["rmse", "crps"]},
+            "scheme='least_squares' and early_stopping_metric='crps' do not go together: early_stopping_metric='crps'",
+        ),
+        (
+            "xgboost",
+            {"location": "none"},
+            {"alignment_weight": [0.0, 1.0], "regression_weight": [0.0, 5.0]},
+            "alignment_weight=0.0 and regression_weight=0.0 do not go together: alignment_weight and regression_weight",
+        ),
+        (
+            "xgboost",
+            {"scheme": "soft"},
+            {"placement": ["blend", "uniform"], "uniform_share": [0.5, 0.75]},
+            "placement='uniform' and uniform_share=0.5 do not go together: uniform_share",
+        ),
+        (
+            "xgboost",
+            {"scheme": "hard"},
+            {"scheme": ["soft", "hard"], "tree_method": ["hist", "exact"]},
+            "scheme='soft' and tree_method='exact' do not go together: .*tree_method='hist'",
+        ),
+        (
+            "classifier",
+            {"estimator": "sklearn.svm.LinearSVC"},
+            {"n_bins": [8, 16]},
+            "estimator.* is not the import path of a classifier",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_named(
+    engine: str, params: dict[str, Any], space: dict[str, Any], message: str
+) -> None:
+    entries = {name: {"type": "categorical", "choices": choices} for name, choices in space.items()}
+    with pytest.raises(ExperimentError, match=message) as caught:
+        space_of(engine, params, space=entries, bundled_space=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("engine", "params"), COMBINATIONS[::6])
+def test_any_two_values_of_a_space_are_tried_together(
+    engine: str, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[dict[str, Any]] = []
+
+    def build(model: str, block: ModelBlock, seed: int) -> Any:
+        tried.append(
+            {
+                **block.params,
+                **{
+                    f"{k}.{n}": v for k, held in block.params.items() if isinstance(held, dict) for n, v in held.items()
+                },
+            }
+        )
+        return build_model(model, block, seed)
+
+    monkeypatch.setattr(spaces, "build_model", build)
+    parameters = space_of(engine, params).parameters
+    assert len(tried) < 120
+    for one, other in itertools.combinations(parameters, 2):
+        for value, beside in itertools.product(one.ends(), other.ends()):
+            assert any(
+                config.get(one.name, ...) == value and config.get(other.name, ...) == beside for config in tried
+            ), (one.name, value, other.name, beside)
 
 
 def test_an_empty_space_is_refused() -> None:

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.pages import environment, plotly_script
+from bridges_tabular.experiments.studies.parameter import Parameter
 from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.search import Search
-from bridges_tabular.experiments.studies.space import Parameter
 from bridges_tabular.experiments.studies.table import state_name
 
 # of the parameters that have a slice, the first

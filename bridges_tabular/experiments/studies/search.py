@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,6 +21,7 @@ from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.engines import build_model
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
 from bridges_tabular.experiments.studies.queue import TrialQueue
+from bridges_tabular.experiments.studies.quiet import quiet_optuna
 from bridges_tabular.experiments.studies.sampling import check_sampling, count_trials, make_pruner, make_sampler
 from bridges_tabular.experiments.studies.space import Space, read_space
 from bridges_tabular.experiments.studies.storage import StorageLost, loss_in_words, storage_errors
@@ -241,20 +241,6 @@ class Search:
             known = [parameter for parameter in self.space.parameters if parameter.name in self.space.defaults]
             return {parameter.name: parameter.suggest(trial) for parameter in known}
         return self.space.suggest(trial)
-
-
-@contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Silence Optuna's log and its warnings, which speak to programmers, inside the block."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            warnings.filterwarnings("ignore", module=r"optuna\.")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 def _difference(before: Any, now: Any) -> str:

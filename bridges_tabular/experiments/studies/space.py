@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
 from functools import cache
 from importlib import resources
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from bridges_tabular.experiments._yaml import parse_yaml
-from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, check_keys, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, nearest
 from bridges_tabular.experiments.engines import ENGINES, build_model
+from bridges_tabular.experiments.studies.parameter import Parameter
+from bridges_tabular.regressors.words import shown
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-
-_KEYS = {
-    "int": ("type", "low", "high", "log", "step", "default"),
-    "float": ("type", "low", "high", "log", "step", "default"),
-    "categorical": ("type", "choices", "default"),
-}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a regressor and the values to search.
-
-    Attributes
-    ----------
-    name : str
-        Dotted where it lies in a parameter that is itself a mapping: ``backbone_params.layers``.
-    kind : {"int", "float", "categorical"}
-    arguments : dict
-        Of ``suggest_int``, ``suggest_float`` or ``suggest_categorical`` of an Optuna trial.
-    null : int, float, str, bool or None
-        What the regressor takes for None, where that is its default.
-    """
-
-    name: str
-    kind: str
-    arguments: dict[str, Any]
-    null: Any = None
-
-    def suggest(self, trial: BaseTrial) -> Any:
-        """Ask a trial for a value."""
-        return getattr(trial, f"suggest_{self.kind}")(self.name, **self.arguments)
-
-    def bounds(self) -> list[Any]:
-        """Return the values that show whether a regressor takes all of them: the ends, or every choice."""
-        if self.kind == "categorical":
-            return list(self.arguments["choices"])
-        return [self.arguments["low"], self.arguments["high"]]
-
-    def values(self) -> list[Any] | None:
-        """Return every value, or None where there are infinitely many or they are not evenly spaced."""
-        if self.kind == "categorical":
-            return list(self.arguments["choices"])
-        low, high = self.arguments["low"], self.arguments["high"]
-        step = self.arguments.get("step", 1 if self.kind == "int" else None)
-        if step is None or self.arguments.get("log"):
-            return None
-        return [low + i * step for i in range(math.floor((high - low) / step + 1e-9) + 1)]
-
-    def including(self, value: Any) -> Parameter:
-        """Return the parameter with its values extended to ``value``."""
-        arguments = dict(self.arguments)
-        if self.kind == "categorical":
-            if not any(value == choice and type(value) is type(choice) for choice in arguments["choices"]):
-                arguments["choices"] = [value, *arguments["choices"]]
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            if arguments.get("log") and value <= 0:
-                raise ExperimentError(f"the model has {self.name}: {value}, which no log scale holds")
-            arguments["low"] = min(arguments["low"], value)
-            arguments["high"] = max(arguments["high"], value)
-        return replace(self, arguments=arguments)
 
 
 @dataclass(frozen=True)
@@ -104,10 +47,14 @@ class Space:
             for parameter in self.parameters
         }
 
-    def grid(self) -> dict[str, list[Any]] | None:
-        """Return every value of every parameter, or None where there are infinitely many."""
-        grid = {parameter.name: parameter.values() for parameter in self.parameters}
-        return None if None in grid.values() else {name: values or [] for name, values in grid.items()}
+    def count(self) -> int | None:
+        """Return how many configurations there are, or None where there is no end to them."""
+        counts = [parameter.count() for parameter in self.parameters]
+        return None if None in counts else math.prod(count or 0 for count in counts)
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Return every value of every parameter; see ``count``."""
+        return {parameter.name: parameter.values() for parameter in self.parameters}
 
 
 def read_space(model: str, block: ModelBlock, study: StudyBlock, seed: int) -> Space:
@@ -135,7 +82,7 @@ def read_space(model: str, block: ModelBlock, study: StudyBlock, seed: int) -> S
         _check_name(name, block.engine, params)
         if entry is None:
             if entries.pop(name, None) is None:
-                raise ExperimentError(f"study.space.{name}: is null, but {name!r} is not in the bundled space")
+                raise ExperimentError(f"study.space.{name}: is null, but {shown(name)} is not in the bundled space")
         else:
             # what null means does not change with the values to search
             known = {key: value for key, value in (entries.get(name) or {}).items() if key == "default"}
@@ -144,17 +91,14 @@ def read_space(model: str, block: ModelBlock, study: StudyBlock, seed: int) -> S
         raise ExperimentError("study.space: holds no parameter to search")
     parameters, defaults = [], {}
     for name, entry in entries.items():
-        parameter = _parse(name, entry)
+        parameter = Parameter.parse(name, entry)
         default = _default(name, params)
         value = parameter.null if default is None and parameter.kind != "categorical" else default
         if value is not None or (parameter.kind == "categorical" and None in parameter.arguments["choices"]):
-            try:
-                parameter = parameter.including(value)
-            except ExperimentError as error:
-                raise ExperimentError(f"study.space.{name}: {error}") from None
+            parameter = parameter.including(value)
             defaults[name] = value
-        _check_values(parameter, model, block, seed)
         parameters.append(parameter)
+    _check_values(parameters, model, block, seed)
     return Space(tuple(parameters), defaults)
 
 
@@ -193,7 +137,7 @@ def suggest_bridge_params(trial: BaseTrial, engine: str, scheme: str, **params: 
     fixed = {"scheme": scheme, **params}
     space = bundled_space(engine, build_model(engine, ModelBlock(engine, fixed), 0).get_params(deep=False))
     entries = {name: entry for name, entry in space.items() if name not in params}
-    return with_values(fixed, {name: _parse(name, entry).suggest(trial) for name, entry in entries.items()})
+    return with_values(fixed, {name: Parameter.parse(name, entry).suggest(trial) for name, entry in entries.items()})
 
 
 def bundled_space(engine: str, params: Mapping[str, Any], searched: Collection[str] = ()) -> dict[str, Any]:
@@ -216,11 +160,22 @@ def bundled_space(engine: str, params: Mapping[str, Any], searched: Collection[s
 
 
 def with_values(params: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters of a regressor with some set by their dotted names; neither argument is changed."""
+    """Return parameters of a regressor with some set by their dotted names; neither argument is changed.
+
+    Raises
+    ------
+    ExperimentError
+        If a name leads into a value that is no mapping.
+    """
     changed = dict(params)
     for name, value in values.items():
         key, _, rest = name.partition(".")
-        changed[key] = with_values(changed.get(key) or {}, {rest: value}) if rest else value
+        if rest:
+            held = changed.get(key) or {}
+            if not isinstance(held, Mapping):
+                raise ExperimentError(f"{name}: {key} is {shown(held)}, which holds no parameters")
+            value = with_values(held, {rest: value})
+        changed[key] = value
     return changed
 
 
@@ -233,76 +188,65 @@ def _bundled_file(engine: str) -> dict[str, Any]:
 
 def _check_name(name: Any, engine: str, params: Mapping[str, Any]) -> None:
     if not isinstance(name, str):
-        raise ExperimentError(f"study.space: the name of a parameter has to be text, not {name!r}")
-    key, _, rest = name.partition(".")
+        raise ExperimentError(f"study.space: the name of a parameter has to be text, not {shown(name)}")
+    where = f"study.space.{name}"
+    key, dot, rest = name.partition(".")
     if key not in params:
         regressor = ENGINES[engine].class_name
-        raise ExperimentError(f"study.space.{name}: {regressor} has no parameter {key!r}{nearest(key, sorted(params))}")
-    if rest and not key.endswith("_params"):
-        raise ExperimentError(f"study.space.{name}: {key!r} holds no parameters of its own")
-    if not rest and key.endswith("_params"):
-        raise ExperimentError(f"study.space.{name}: name a parameter in it, as {name}.NAME")
+        raise ExperimentError(f"{where}: {regressor} has no parameter {shown(key)}{nearest(key, sorted(params))}")
+    if dot and not key.endswith("_params"):
+        raise ExperimentError(f"{where}: {shown(key)} holds no parameters of its own")
+    if key.endswith("_params") and not all(rest.split(".")):
+        raise ExperimentError(f"{where}: name a parameter in it, as {key}.NAME")
 
 
-def _parse(name: str, entry: Any) -> Parameter:
-    where = f"study.space.{name}"
-    if not isinstance(entry, Mapping):
-        raise ExperimentError(f"{where}: must be a block of keys and values, not {entry!r}")
-    kind = entry.get("type")
-    if kind not in _KEYS:
-        hint = nearest(kind, _KEYS) if isinstance(kind, str) else f"; choose from {', '.join(_KEYS)}"
-        raise ExperimentError(f"{where}.type: " + ("is missing" if kind is None else f"unknown type {kind!r}") + hint)
-    check_keys(entry, _KEYS[kind], where)
-    arguments = {key: value for key, value in entry.items() if key not in ("type", "default")}
-    if kind == "categorical":
-        _check_choices(arguments.get("choices"), where)
-        arguments["choices"] = list(arguments["choices"])
-    else:
-        _check_range(arguments, kind, where)
-    return Parameter(name, kind, arguments, entry.get("default"))
+def _check_values(parameters: Sequence[Parameter], model: str, block: ModelBlock, seed: int) -> None:
+    """Refuse a value that the regressor does, alone or beside a value of another parameter."""
 
-
-def _check_choices(choices: Any, where: str) -> None:
-    if not isinstance(choices, list | tuple) or not choices:
-        raise ExperimentError(f"{where}.choices: must be a list of values, not {choices!r}")
-    for i, choice in enumerate(choices):
-        if not isinstance(choice, str | int | float | bool | None):
-            raise ExperimentError(f"{where}.choices: holds {choice!r}, which is neither text nor a number")
-        if choice in choices[:i]:
-            raise ExperimentError(f"{where}.choices: holds {choice!r} twice")
-
-
-def _check_range(arguments: dict[str, Any], kind: str, where: str) -> None:
-    number, words = (int, "a whole number") if kind == "int" else (int | float, "a number")
-    for key in ("low", "high", "step"):
-        value = arguments.get(key)
-        if value is None and key == "step":
-            continue
-        if not isinstance(value, number) or isinstance(value, bool) or not math.isfinite(value):
-            raise ExperimentError(
-                f"{where}.{key}: " + ("is missing" if value is None else f"must be {words}, not {value!r}")
-            )
-    log = arguments.get("log", False)
-    if not isinstance(log, bool):
-        raise ExperimentError(f"{where}.log: must be true or false, not {log!r}")
-    low, high, step = arguments["low"], arguments["high"], arguments.get("step")
-    if low >= high:
-        raise ExperimentError(f"{where}: low {low} is not below high {high}")
-    if log and low <= 0:
-        raise ExperimentError(f"{where}: with log, low must be positive, not {low}")
-    if step is not None and step <= 0:
-        raise ExperimentError(f"{where}.step: must be positive, not {step}")
-    if step is not None and log:
-        raise ExperimentError(f"{where}: log and step exclude each other")
-
-
-def _check_values(parameter: Parameter, model: str, block: ModelBlock, seed: int) -> None:
-    for value in parameter.bounds():
+    def why_not(values: Mapping[str, Any]) -> str | None:
         try:
-            build_model(model, ModelBlock(block.engine, with_values(block.params, {parameter.name: value})), seed)
+            build_model(model, ModelBlock(block.engine, with_values(block.params, values)), seed)
         except ExperimentError as error:
-            reason = str(error).removeprefix(f"models.{model}: ")
-            raise ExperimentError(f"study.space.{parameter.name}: {value!r} is refused: {reason}") from None
+            return str(error).removeprefix(f"models.{model}: ")
+        return None
+
+    for parameter in parameters:
+        for value in parameter.samples():
+            reason = why_not({parameter.name: value})
+            if reason is not None:
+                raise ExperimentError(f"study.space.{parameter.name}: {shown(value)} is refused: {reason}")
+    for values in _covering({parameter.name: parameter.ends() for parameter in parameters}):
+        reason = why_not(values)
+        if reason is not None:
+            pairs = (dict(pair) for pair in combinations(values.items(), 2))
+            pair, reason = next(((pair, why) for pair in pairs if (why := why_not(pair)) is not None), (values, reason))
+            words = " and ".join(f"{name}={shown(value)}" for name, value in pair.items())
+            raise ExperimentError(f"study.space: {words} do not go together: {reason}")
+
+
+def _covering(values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Configurations such that any two values of different parameters are together in one of them."""
+    names = list(values)
+    missing = {
+        frozenset(((one, i), (other, j)))
+        for one, other in combinations(names, 2)
+        for i in range(len(values[one]))
+        for j in range(len(values[other]))
+    }
+    # sorted, so that the first refusal is the same every time
+    for pair in sorted(missing, key=sorted):
+        if pair not in missing:
+            continue
+        chosen = dict(pair)
+        for name in names:
+            if name not in chosen:
+                counts = [
+                    sum(frozenset(((name, i), fixed)) in missing for fixed in chosen.items())
+                    for i in range(len(values[name]))
+                ]
+                chosen[name] = counts.index(max(counts))
+        missing -= {frozenset(two) for two in combinations(chosen.items(), 2)}
+        yield {name: values[name][chosen[name]] for name in names}
 
 
 def _default(name: str, params: Mapping[str, Any]) -> Any:

@@ -28,8 +28,9 @@ from bridges_tabular.experiments.folders import (
 from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.studies.progress import StudyBars
 from bridges_tabular.experiments.studies.queue import why_failed
+from bridges_tabular.experiments.studies.quiet import quiet_optuna
 from bridges_tabular.experiments.studies.report import render_study
-from bridges_tabular.experiments.studies.search import Data, Search, quiet_optuna
+from bridges_tabular.experiments.studies.search import Data, Search
 from bridges_tabular.experiments.studies.space import with_values
 from bridges_tabular.experiments.studies.storage import JOURNAL_FILE, PROXY, hide_password, loss_in_words, open_storage
 from bridges_tabular.experiments.studies.table import trials_frame

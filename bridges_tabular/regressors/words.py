@@ -1,0 +1,62 @@
+"""What an error says of a user's value: one line of printable characters, however long or odd the value is."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+_LONGEST_VALUE = 80
+
+
+class _Short(reprlib.Repr):
+    """Python's own notation, cut in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxlong = self.maxother = _LONGEST_VALUE
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
+        self.maxlevel = 4
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Cut an integer, which Python does not write out where it has thousands of digits."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"a whole number of {x.bit_length()} bits"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """Cut what any other object says of itself."""
+        return one_line(super().repr_instance(x, level), _LONGEST_VALUE)
+
+
+_SHORT = _Short()
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: as ``repr``, but never longer than a line.
+
+    Examples
+    --------
+    >>> shown("32"), shown(10**400)[:8]
+    ("'32'", '10000000')
+    """
+    return one_line(_SHORT.repr(value), 3 * _LONGEST_VALUE)
+
+
+def one_line(text: str, longest: int) -> str:
+    """A text in printable characters, others escaped, cut in the middle where it is longer.
+
+    Examples
+    --------
+    >>> one_line("0123456789", 6)
+    '01...9'
+    """
+    if len(text) > 4 * longest:
+        # nothing of the middle can be left
+        text = text[: 2 * longest] + text[-2 * longest :]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if len(text) <= longest:
+        return text
+    head = (longest - 3) * 2 // 3
+    return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,12 +12,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from bridges_tabular.core.bins import PLACEMENTS
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
+from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
@@ -81,8 +80,7 @@ class ClassifierBridgeRegressor(BridgeRegressor):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "estimator": [HasMethods(["fit", "predict_proba"]), str],
         "estimator_params": [dict, None],
-        "n_bins": [Interval(Integral, 2, None, closed="left")],
-        "placement": [StrOptions(set(PLACEMENTS))],
+        **constraints("n_bins", "placement"),
         **CALIBRATION_CONSTRAINTS,
         "random_state": ["random_state"],
     }
@@ -150,7 +148,8 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         try:
             estimator.set_params(**(self.estimator_params or {}))
             # scikit-learn's own check what they were given before they fit
-            getattr(estimator, "_validate_params", lambda: None)()
+            if hasattr(estimator, "_parameter_constraints"):
+                estimator._validate_params()
         except (TypeError, ValueError) as error:
             raise ValueError(f"estimator_params: {' '.join(str(error).split())}") from None
         return estimator

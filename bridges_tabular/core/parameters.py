@@ -39,6 +39,8 @@ class Parameter:
         Limits of a number; None where there is none.
     closed : {"both", "left", "right", "neither"}
         Which of the limits are themselves allowed, as in scikit-learn's intervals.
+    least, most : float, optional
+        Closer limits of a number, beyond which single precision or memory would be at an end; both allowed.
     optional : bool
         Whether it may be None.
 
@@ -60,6 +62,8 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     closed: Literal["both", "left", "right", "neither"] = "left"
+    least: float | None = None
+    most: float | None = None
     optional: bool = False
 
     def check(self, value: Any) -> None:
@@ -77,6 +81,10 @@ class Parameter:
             raise ValueError(f"{self.name} must be {kind}, got {value!r}")
         if not self._allows(value):
             raise ValueError(f"{self.name} must {self.valid}, got {value!r}")
+        if self.least is not None and value < self.least:
+            raise ValueError(f"{self.name} must be at least {self.least:g}, got {value!r}")
+        if self.most is not None and value > self.most:
+            raise ValueError(f"{self.name} must be at most {self.most:g}, got {value!r}")
 
     @property
     def valid(self) -> str:
@@ -93,19 +101,28 @@ class Parameter:
     def _allows(self, value: Any) -> bool:
         if self.kind is str:
             return isinstance(value, str) and value in self.choices
-        number = float(value)
+        # a whole number may be too large for a float
+        number = value if isinstance(value, Integral) else float(value)
         above = self.low is None or number > self.low or (number == self.low and self.closed in ("left", "both"))
         below = self.high is None or number < self.high or (number == self.high and self.closed in ("right", "both"))
-        return math.isfinite(number) and above and below
+        return above and below and (isinstance(number, int) or math.isfinite(number))
 
 
 PARAMETERS: dict[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
         Parameter("scheme", "end_to_end", "What the model is trained on.", str, choices=tuple(SCHEMES)),
-        Parameter("n_bins", 32, "Number of classes k; fewer where targets have fewer values.", int, low=2),
+        # time and memory of a code grow with the square of k
+        Parameter("n_bins", 32, "Number of classes k; fewer where targets have fewer values.", int, low=2, most=4096),
         Parameter("placement", "blend", "Where the bins lie on the target axis.", str, choices=PLACEMENTS),
-        Parameter("margin", 0.1, "How far the bins reach beyond the targets, as a share of their range.", float, low=0),
+        Parameter(
+            "margin",
+            0.1,
+            "How far the bins reach beyond the targets, as a share of their range.",
+            float,
+            low=0,
+            most=1e6,
+        ),
         # With a share of 0.2 and a smoothing of 1.5 there is half a class beyond the extreme targets, whose codes are
         # then squeezed to a tenth of the width of others (0.15 bins instead of 1.5 for uniform targets). Networks were
         # biased inwards there by up to 5 % of a standard deviation, and 1.6 times as far off as by least squares where
@@ -120,12 +137,28 @@ PARAMETERS: dict[str, Parameter] = {
             high=1,
             closed="both",
         ),
-        Parameter("smoothing", 1.0, "Width of the kernel in local bin widths.", float, low=0, closed="neither"),
+        Parameter(
+            "smoothing",
+            1.0,
+            "Width of the kernel in local bin widths.",
+            float,
+            low=0,
+            closed="neither",
+            least=1e-6,
+            most=1e6,
+        ),
         Parameter("kernel", "tilted", "Kernel of the soft encoder.", str, choices=KERNELS),
         Parameter("pretraining_steps", 250, "Steps of learning the code, pretrained alone.", int, low=1),
-        Parameter("autoencoding_weight", 10.0, "Weight of (y - mu.psi)^2; end_to_end alone uses it.", float, low=0),
-        Parameter("alignment_weight", 1.0, "Weight of KL(psi || pi).", float, low=0),
-        Parameter("regression_weight", 0.0, "Weight of (y - mu.pi)^2.", float, low=0),
+        Parameter(
+            "autoencoding_weight",
+            10.0,
+            "Weight of (y - mu.psi)^2; end_to_end alone uses it.",
+            float,
+            low=0,
+            most=1e12,
+        ),
+        Parameter("alignment_weight", 1.0, "Weight of KL(psi || pi).", float, low=0, most=1e12),
+        Parameter("regression_weight", 0.0, "Weight of (y - mu.pi)^2.", float, low=0, most=1e12),
         Parameter(
             "encoder_learning_rate",
             0.3,
@@ -133,6 +166,7 @@ PARAMETERS: dict[str, Parameter] = {
             float,
             low=0,
             closed="neither",
+            most=1e6,
         ),
         Parameter(
             "calibration",

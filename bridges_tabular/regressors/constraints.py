@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from bridges_tabular.core.parameters import PARAMETERS, Parameter
 
 _NUMBERS = {int: Integral, float: Real}
+_CLOSED = {(True, True): "both", (True, False): "left", (False, True): "right", (False, False): "neither"}
 
 
 def constraints(*names: str, optional: tuple[str, ...] = ()) -> dict[str, list[Any]]:
@@ -24,7 +25,7 @@ def constraints(*names: str, optional: tuple[str, ...] = ()) -> dict[str, list[A
     Examples
     --------
     >>> str(constraints("n_bins")["n_bins"][0])
-    'an int in the range [2, inf)'
+    'an int in the range [2, 4096]'
     """
     own = {name: _constraint(PARAMETERS[name]) for name in names}
     return own | {name: [*_constraint(PARAMETERS[name]), None] for name in optional}
@@ -35,5 +36,9 @@ def _constraint(parameter: Parameter) -> list[Any]:
         allowed: Any = StrOptions(set(parameter.choices))
     else:
         kind = _NUMBERS[parameter.kind]
-        allowed = Interval(kind, parameter.low, parameter.high, closed=parameter.closed)
+        low = parameter.low if parameter.least is None else parameter.least
+        high = parameter.high if parameter.most is None else parameter.most
+        left = parameter.least is not None or parameter.closed in ("left", "both")
+        right = parameter.most is not None or parameter.closed in ("right", "both")
+        allowed = Interval(kind, low, high, closed=_CLOSED[left, right])
     return [allowed, None] if parameter.optional else [allowed]

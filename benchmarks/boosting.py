@@ -36,6 +36,7 @@ from _peers import (
 )
 
 from bridges_tabular import XGBBridgeRegressor
+from bridges_tabular.boosting.engine import BoostedBridge
 from bridges_tabular.core import scores
 
 # fmt: off
@@ -82,9 +83,16 @@ def location_alone(seed: int) -> Callable[[Split], Outcome]:
     def fit(split: Split) -> Outcome:
         model = XGBBridgeRegressor(n_jobs=THREADS, random_state=seed, calibration="none")
         model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
-        location = model._model.location
+        trained = model._trained
+        assert isinstance(trained, BoostedBridge)
+        location, features = trained.location, trained.features
         assert location is not None
-        return Outcome(lambda part: (location.predict(model._values(part.X)), None), 0)
+
+        def predict(part: Part) -> tuple[Any, None]:
+            standard = location.predict(features.values(part.X))
+            return model.scale_.restore(standard[:, None])[:, 0], None
+
+        return Outcome(predict, 0)
 
     return fit
 

@@ -50,9 +50,11 @@ COLUMNS: dict[str, Callable[[np.random.Generator, int], Any]] = {
     "text": lambda random, n: random.choice(["a", "b\n", "", "‹ü›"], n).astype(object),
     "surrogates": lambda random, n: np.array(["\ud800", "ok"], dtype=object)[random.integers(0, 2, n)],
     "mixed": lambda random, n: np.array([1, "x", None, 2.5], dtype=object)[random.integers(0, 4, n)],
-    "categories": lambda random, n: pd.Categorical.from_codes(random.integers(-1, 3, n), ["u", "v", "w"]),
+    "categories": lambda random, n: pd.Categorical(
+        random.choice(["u", "v", "w", "none"], n), categories=["u", "v", "w"]
+    ),
     "dates": lambda random, n: pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 10**6, n), unit="min"),
-    "no dates": lambda random, n: pd.to_datetime([pd.NaT] * n),
+    "no dates": lambda random, n: pd.Series([None] * n, dtype="datetime64[ns]"),
     "zoned": lambda random, n: pd.date_range("2021-01-01", periods=n, tz="Asia/Kolkata"),
     "lists": lambda random, n: pd.Series([[1, 2]] * n),
     "complex": lambda random, n: random.normal(size=n) + 1j,
@@ -80,7 +82,7 @@ WEIGHTS: dict[str, Callable[[np.random.Generator, int], Any]] = {
 }
 NAMES = ["a", "b", "w[kg]", "w(kg)", "location", "", " ", "x\ny", "<b>", "target", "a"]
 SCHEMES = ["least_squares", "softmax_least_squares", "hard", "soft", "pretrained", "end_to_end", "sfot"]
-SHARED = {
+SHARED: dict[str, st.SearchStrategy[Any]] = {
     "scheme": st.sampled_from(SCHEMES),
     "n_bins": st.sampled_from([2, 3, 8, 64, 1, 0, -4, 2.5, "8", None, 10**9]),
     "placement": st.sampled_from(["blend", "quantile", "uniform", "kmeans", "quantiles"]),
@@ -91,7 +93,7 @@ SHARED = {
     "validation_fraction": st.sampled_from([0.2, 0.01, 0.99, 0.0]),
     "random_state": st.sampled_from([0, None, 2**32 - 1, -1, "seed"]),
 }
-TREES = SHARED | {
+TREES: dict[str, st.SearchStrategy[Any]] = SHARED | {
     "location": st.sampled_from(["cross_fitted", "none", "mean"]),
     "learning_rate": st.sampled_from([0.1, 1e-6, 1.0, 50.0, 0, "fast"]),
     "max_depth": st.sampled_from([None, 0, 1, 3, -1, 2.5]),
@@ -101,7 +103,7 @@ TREES = SHARED | {
     "tree_method": st.sampled_from(["hist", "exact", "approx", "auto", "fast"]),
     "xgb_params": st.sampled_from([None, {}, {"max_bin": 4}, {"max_bin": -1}, {"gama": 1}, {"objective": "x"}]),
 }
-NETWORKS = SHARED | {
+NETWORKS: dict[str, st.SearchStrategy[Any]] = SHARED | {
     "head": st.sampled_from(["auto", "plain", "cumulative", "location", "no.such.Head", "pain"]),
     "learning_rate": st.sampled_from([3e-3, 1e-6, 10.0, 1e6, 0, -1.0]),
     "batch_size": st.sampled_from([None, 1, 2, 1000, 0]),
@@ -142,10 +144,11 @@ def regressors(draw: st.DrawFn) -> Any:
         return ClassifierBridgeRegressor(path, n_bins=draw(SHARED["n_bins"]), calibration=draw(SHARED["calibration"]))
     space = TREES if engine == "trees" else NETWORKS
     chosen = draw(st.lists(st.sampled_from(sorted(space)), max_size=3, unique=True))
-    params = {name: draw(space[name]) for name in chosen}
+    params: dict[str, Any] = {name: draw(space[name]) for name in chosen}
     if engine == "trees":
-        return XGBBridgeRegressor(**({"n_estimators": 6, "n_bins": 6, "n_jobs": 1, "verbosity": 0} | params))
-    small = {"max_epochs": 1, "n_bins": 6, "backbone_params": {"layers": "8"}, "pretraining_steps": 5}
+        quick: dict[str, Any] = {"n_estimators": 6, "n_bins": 6, "n_jobs": 1, "verbosity": 0}
+        return XGBBridgeRegressor(**(quick | params))
+    small: dict[str, Any] = {"max_epochs": 1, "n_bins": 6, "backbone_params": {"layers": "8"}, "pretraining_steps": 5}
     return TabularBridgeRegressor(**(small | params))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.folders import CONFIG_FILE, FACTS_FILE, RESULTS_FILE
@@ -145,10 +146,11 @@ class Run:
 
     @property
     def baseline(self) -> str:
-        """The model that others are compared with: the configured one, else the first with least squares."""
+        """The model that others are compared with: the configured one, else the first without classes."""
         if self.experiment.report.baseline is not None:
             return self.experiment.report.baseline
-        plain = self.results.loc[self.results["scheme"] == "least_squares", "model"]
+        without_classes = [name for name, scheme in SCHEMES.items() if not scheme.has_classes]
+        plain = self.results.loc[self.results["scheme"].isin(without_classes), "model"]
         return str(plain.iloc[0]) if len(plain) else self.models[0]
 
     @property

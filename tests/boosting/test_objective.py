@@ -140,6 +140,23 @@ def test_encoder_and_decoder_move_downhill_and_back() -> None:
         assert torch.equal(codec.state_dict()["decoder.position"], states[state])
 
 
+def test_encoder_and_decoder_move_by_weights_as_by_repeated_rows() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=200).astype(np.float32)
+    weight = rng.integers(1, 4, 200)
+    pi = rng.dirichlet(np.ones(8), 200).astype(np.float32)
+    moved = []
+    for rows, weights in ((np.arange(200), weight.astype(float)), (np.repeat(np.arange(200), weight), None)):
+        codec = TargetCodec("end_to_end", 8).fit(y).requires_grad_(False)
+        refit = CodecRefit(codec, BridgeObjective(10, 1, 1), y[rows], weights, check_random_state(0))
+        refit.move(8, pi[rows])
+        moved.append({name: tensor.numpy() for name, tensor in codec.state_dict().items()})
+    start = TargetCodec("end_to_end", 8).fit(y).state_dict()["decoder.position"].numpy()
+    assert np.abs(moved[0]["decoder.position"] - start).max() > 1e-2
+    for name, tensor in moved[0].items():
+        np.testing.assert_allclose(tensor, moved[1][name], atol=2e-5)
+
+
 @pytest.mark.parametrize("scheme", ["hard", "soft"])
 def test_metrics_of_early_stopping(scheme: Any) -> None:
     rng = np.random.default_rng(0)

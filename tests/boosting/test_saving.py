@@ -44,7 +44,7 @@ def test_everything_fitted_comes_back(scheme: str, homes: Homes, tmp_path: Path)
     X, y = homes
     model = XGBBridgeRegressor(scheme, n_bins=8, n_estimators=30, n_jobs=1).fit(X, y)
     model.save(tmp_path / "m")
-    assert {path.suffix for path in (tmp_path / "m").iterdir()} <= {".json", ".md", ".safetensors"}
+    assert {path.suffix for path in (tmp_path / "m").iterdir()} <= {".json", ".safetensors", ".md"}
     loaded = bridges_tabular.load(tmp_path / "m")
     assert loaded.get_params() == model.get_params()
     assert loaded.best_iteration_ == model.best_iteration_

@@ -448,3 +448,10 @@ def test_a_log_score_is_not_searched_where_targets_share_a_value(
     assert str(caught.value).endswith("; choose rmse, mae or crps")
     study["study"]["metric"] = "crps"
     BridgeStudy(study)
+
+
+def test_another_optuna_is_refused_in_words(study: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for storage in (optuna.storages.BaseStorage, optuna.storages.InMemoryStorage):
+        monkeypatch.delattr(storage, "get_trial_id_from_study_id_trial_number", raising=False)
+    with pytest.raises(ExperimentError, match=rf"^studies know Optuna 4.5 to 5, and not {optuna.__version__}: "):
+        run(study)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 
 # seconds to give a trial back
-_PATIENCE = 0.5
+_PATIENCE = 0.3
 
 
 def hold(last_words: list[Callable[[], None]]) -> None:
@@ -35,7 +35,7 @@ if __name__ == "__main__":
     task = sys.stdin.readline()
     last_words: list[Callable[[], None]] = []
     hold(last_words)
-    sys.path.append(sys.argv[1])
-    from bridges_tabular.experiments.studies.workers import run_task
+    sys.path += sys.argv[1].split(os.pathsep)
+    from bridges_tabular.experiments.studies.task import run_task
 
     sys.exit(run_task(task, last_words))

@@ -11,22 +11,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import bridges_tabular
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.studies import lifeline
-from bridges_tabular.experiments.studies.search import Data, Search
-from bridges_tabular.experiments.studies.storage import open_storage
+from bridges_tabular.experiments.studies.task import SAID_WHY
 
 # seconds
 _POLL = 0.3
 _PATIENCE = 10.0
-# exit status
-_SAID_WHY = 3
 
 
 def run_workers(
@@ -69,7 +64,7 @@ def run_workers(
             time.sleep(_POLL)
             watch()
             for worker in workers:
-                if worker.poll() == _SAID_WHY:
+                if worker.poll() == SAID_WHY:
                     raise ExperimentError(worker.last_line())
     finally:
         for worker in workers:
@@ -90,8 +85,8 @@ class _Worker(subprocess.Popen[str]):
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         super().__init__(
-            # -P: the folder of the script is none of modules
-            [sys.executable, "-P", lifeline.__file__, str(Path(bridges_tabular.__file__).parents[1])],
+            # -P: the folder of the script is none of modules; those of this process are
+            [sys.executable, "-P", lifeline.__file__, os.pathsep.join(sys.path)],
             stdin=subprocess.PIPE,
             stdout=self._said,
             stderr=subprocess.STDOUT,
@@ -127,38 +122,3 @@ class _Worker(subprocess.Popen[str]):
         """Return the last that the process has said: why it had to stop, if it knew."""
         self._said.seek(0)
         return (self._said.read().strip().splitlines() or ["it said nothing"])[-1]
-
-
-def run_task(task: str, last_words: list[Callable[[], None]]) -> int:
-    """Run trials in a worker's process, until there are enough.
-
-    Parameters
-    ----------
-    task : str
-        From :func:`run_workers`.
-    last_words : list of callable
-        Gets what is to be done before the process is ended from outside.
-
-    Returns
-    -------
-    int
-        The exit status; an error that a user can understand goes to standard output.
-    """
-
-    def release() -> None:
-        with suppress(Exception):
-            queue.release()
-
-    try:
-        asked = json.loads(task)
-        experiment = replace(Experiment.read(asked["experiment"]), name=asked["name"])
-        deadline = None if asked["seconds"] is None else time.monotonic() + asked["seconds"]
-        search = Search.prepare(experiment, asked["model"], Data.load(experiment))
-        assert experiment.study is not None
-        queue = search.queue(open_storage(experiment.study.storage, Path(asked["folder"])))
-        last_words.append(release)
-        search.run(queue, lambda *_: None, deadline)
-    except ExperimentError as error:
-        print(error)
-        return _SAID_WHY
-    return 0

@@ -102,7 +102,7 @@ class Parameter:
         if self.kind is str:
             return isinstance(value, str) and value in self.choices
         # a whole number may be too large for a float
-        number = value if isinstance(value, Integral) else float(value)
+        number: Any = value if isinstance(value, Integral) else float(value)
         above = self.low is None or number > self.low or (number == self.low and self.closed in ("left", "both"))
         below = self.high is None or number < self.high or (number == self.high and self.closed in ("right", "both"))
         return above and below and (isinstance(number, int) or math.isfinite(number))

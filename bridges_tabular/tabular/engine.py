@@ -22,12 +22,12 @@ from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.tabular import defaults
-from bridges_tabular.tabular.config import plain
-from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config
+from bridges_tabular.tabular.configuring import bridge_config, full_config
 from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import building
 from bridges_tabular.tabular.evaluation import predict_batches
 from bridges_tabular.tabular.features import FeatureTensors
+from bridges_tabular.tabular.inner import inferred_config, plain
 from bridges_tabular.tabular.model import BridgeModel
 from bridges_tabular.tabular.training import TrainingOptions, train
 
@@ -169,7 +169,7 @@ class TabularEngine:
         epochs, size = self.epochs(rows), self.rows_per_batch(rows)
         bridge, decay = bridge_config(self.params), self.params["weight_decay"]
         config = full_config(bridge, features, n_targets, size, epochs, decay)
-        inferred = inferred_config(features, n_targets)
+        inferred = inferred_config(len(features.continuous_names), features.cardinalities, n_targets)
         if self.start is not None:
             return _continued(self.start, config, inferred)
         with building(seed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -56,8 +57,8 @@ def full_config(
     parts = [
         DataConfig(
             target=[f"target {index}" for index in range(n_targets)],
-            continuous_cols=features.continuous_names,
-            categorical_cols=features.categorical_names,
+            continuous_cols=[_literal(name) for name in features.continuous_names],
+            categorical_cols=[_literal(name) for name in features.categorical_names],
         ),
         bridge,
         TrainerConfig(batch_size=batch_size, max_epochs=epochs),
@@ -71,3 +72,8 @@ def full_config(
     merged = OmegaConf.merge(*(OmegaConf.to_container(OmegaConf.structured(part)) for part in parts))
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _literal(name: str) -> str:
+    """A name as OmegaConf has to be given it, for which ``${`` begins a reference."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ _BYTES_IN_TRAINING = 5 * 4
 # where a system does not tell
 _USUAL_MEMORY = 1 << 34
 _MOST_TENSORS = 20_000
+
+_thread = threading.local()
 
 # what makes tensors of a size that a configuration may say
 _FACTORIES = frozenset(
@@ -45,6 +48,20 @@ class Limited(TorchFunctionMode):
         self._left = numbers
         self._tensors = 0
         self._reason = reason
+
+    def __enter__(self) -> Limited:
+        _thread.depth = getattr(_thread, "depth", 0) + 1
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        _thread.depth -= 1
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def entered() -> bool:
+        """Whether this thread is within such a limit."""
+        return getattr(_thread, "depth", 0) > 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count what a factory is about to make."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.regressors.lines import in_one_line
 from bridges_tabular.tabular.draws import building
 from bridges_tabular.tabular.head import HEADS, BridgeHead
 from bridges_tabular.tabular.inner import (
@@ -21,11 +22,10 @@ from bridges_tabular.tabular.inner import (
     fold_into_last_layer,
     inferred_config,
 )
-from bridges_tabular.tabular.limits import trainable_here
+from bridges_tabular.tabular.limits import Limited, trainable_here
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
-_LONGEST_REASON = 160
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 40
 
@@ -57,14 +57,14 @@ class Network:
     n_bins: int
 
     def check(self) -> None:
-        """Refuse what no network could be built from.
+        """Refuse what no network could be built from; within a :class:`Limited`, building itself will tell.
 
         Raises
         ------
         ValueError
             In one line that names the parameters that are to blame.
         """
-        reason = self.fails()
+        reason = None if Limited.entered() else self.fails()
         if reason is None:
             return
         if self.backbone == STACK:
@@ -137,13 +137,6 @@ def _failure(case: _Case, rows: int) -> str | None:
     except Exception as error:
         return in_one_line(error)
     return None
-
-
-def in_one_line(error: Exception) -> str:
-    """The first line of what an error says, cut to a reader's measure."""
-    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
-    said = lines[0] if lines else type(error).__name__
-    return said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]} ..."
 
 
 def check_precision(device: torch.device, precision: str) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # at run time it would bring half the standard library
+    from importlib.abc import Loader
 
 _HOST = "pytorch_tabular.models"
 _ATTRIBUTE = "bridge"
@@ -27,7 +30,7 @@ class _Plugin(ModuleType):
         return getattr(importlib.import_module("bridges_tabular.tabular"), name)
 
 
-class _AfterImport(MetaPathFinder):
+class _AfterImport:
     """Finds the host package as usual, and sets the attribute once its code has run."""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -36,11 +39,11 @@ class _AfterImport(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenAttach(spec.loader)
+            spec.loader = _ThenAttach(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _ThenAttach(Loader):
+class _ThenAttach:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
 

@@ -204,8 +204,8 @@ def _go_on(out: str | Path, plan: Plan, overwrite: bool) -> tuple[Unfinished, Pl
     ExperimentError
         If ``out`` holds anything else that may not be replaced.
     """
-    unfinished = Unfinished(out)
     finished = folders.read_manifest(out, folders.UNFINISHED)
+    unfinished = Unfinished(out)
     before = unfinished.plan
     is_same = finished is not None and before is not None and finished.get("plan") == before.id
     if is_same and finished is not None and not finished["failed"]:

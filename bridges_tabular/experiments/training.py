@@ -15,7 +15,8 @@ from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, Repo
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
 from bridges_tabular.experiments.engines import Regressor, build_model
-from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, new_folder
+from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_folder, new_folder
+from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
 from bridges_tabular.experiments.scores import SCORES, Outcome
 from bridges_tabular.experiments.sections.curves import LearningCurve
@@ -69,7 +70,14 @@ class TrainedModel:
             results_frame([self.fitted.scores]).to_csv(folder / RESULTS_FILE, index=False)
 
 
-def train(experiment: Experiment, model: str, *, quiet: bool = False) -> TrainedModel:
+def train(
+    experiment: Experiment,
+    model: str,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> TrainedModel:
     """Fit one model of an experiment, exactly as a comparison does on its first split.
 
     Parameters
@@ -77,26 +85,43 @@ def train(experiment: Experiment, model: str, *, quiet: bool = False) -> Trained
     experiment : Experiment
     model : str
         Its name under ``models``.
+    out : path, optional
+        Folder to save it in, see :meth:`TrainedModel.save`.
+    overwrite : bool
+        Replace another run in ``out``.
     quiet : bool
         No progress bar.
 
     Raises
     ------
     ExperimentError
-        If there is no such model, or the experiment cannot be run.
+        Before anything is fitted, if there is no such model, the experiment cannot be run, or ``out`` not be written.
     """
+    if out is not None:
+        # before a large table is read, and again when it is claimed
+        check_folder(out, overwrite)
     if model not in experiment.models:
         raise ExperimentError(f"models: there is no model {model!r}{nearest(model, experiment.models)}")
     alone = replace(
         experiment, tables=(experiment.table,), models={model: experiment.models[model]}, report=ReportBlock()
     )
     build_model(model, alone.models[model], alone.split.seeds[0])
+    table = load_table(alone.table)
+    split = make_splits(table, alone.split)[0]
+    if out is None:
+        return _train(alone, model, table, split, quiet)
+    with claimed(out):
+        check_folder(out, overwrite)
+        trained = _train(alone, model, table, split, quiet)
+        trained.save(out, overwrite)
+    return trained
+
+
+def _train(experiment: Experiment, model: str, table: Table, split: Split, quiet: bool) -> TrainedModel:
     with FitBars([model], n_splits=1, quiet=quiet) as bars:
-        table = load_table(alone.table)
-        split = make_splits(table, alone.split)[0]
-        fitted = fit_and_score(table, split, model, alone.models[model], bars)
+        fitted = fit_and_score(table, split, model, experiment.models[model], bars)
         bars.finish(model, table.name, split.seed, fitted.scores["rmse"], fitted.scores["fit_seconds"])
-    return TrainedModel(alone, fitted)
+    return TrainedModel(experiment, fitted)
 
 
 def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars: FitBars) -> Fitted:

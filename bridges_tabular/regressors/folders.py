@@ -72,7 +72,7 @@ def new_folder(directory: str | Path, header: Mapping[str, Any], kept: str | Non
 
 
 def remove_folder(directory: str | Path) -> None:
-    """Delete a folder that :func:`new_folder` wrote.
+    """Delete a folder that :func:`new_folder` wrote, if it is there.
 
     Raises
     ------
@@ -80,7 +80,9 @@ def remove_folder(directory: str | Path) -> None:
         If it holds anything but what its manifest lists.
     """
     check_replaceable(directory)
-    _remove_listed(find(directory))
+    folder = find(directory)
+    if folder.is_dir():
+        _remove_listed(folder)
 
 
 def check_replaceable(directory: str | Path, kept: str | None = None) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -259,26 +260,49 @@ def test_a_failing_model_is_named_and_tried_again(
     assert read_csv("run/results.csv")["rmse"].notna().all()
 
 
-def kills(command: Command, arguments: list[str], out: Path, seconds: float, number: int, seed: int) -> list[str]:
-    """Kill a command at random moments, until it was killed so often or has ended; check each time what is left."""
-    chance, moments = random.Random(seed), []
-    lines = 0
-    for _ in range(number):
-        moment = chance.uniform(0, seconds)
-        process = command(*arguments)
-        time.sleep(moment)
+class Killer:
+    """Runs a command that writes a folder, and kills it at random moments."""
+
+    def __init__(self, command: Command, arguments: list[str], seed: int) -> None:
+        self._command, self._arguments = command, arguments
+        self._chance = random.Random(seed)
+        self.kills, self.while_importing = 0, 0
+
+    def run(self, out: str) -> float:
+        """Let it end; return how long it has worked."""
+        process = self._command(*self._arguments, "--out", out, stderr=subprocess.DEVNULL)
+        self._wait_for_work(process, out)
+        began = last = time.monotonic()
+        while process.poll() is None:
+            if self._holds(process, out):
+                last = time.monotonic()
+            time.sleep(0.002)
+        assert process.returncode == 0
+        return last - began
+
+    def kill(self, out: str, seconds: float) -> str:
+        """Kill it within so many seconds of work, now and then before; return what it has said until then."""
+        process = self._command(*self._arguments, "--out", out)
+        early = self._chance.random() < 0.15
+        if not early:
+            self._wait_for_work(process, out)
+        time.sleep(self._chance.uniform(0, 1 if early else seconds))
+        # one that has done its work is of no interest
+        is_kill = self._holds(process, out) or (early and process.poll() is None)
         process.kill()
-        _, err = process.communicate()
-        if process.returncode == 0:
-            break
-        # a line tells of a fit that is kept
-        lines += sum(": RMSE" in line for line in err.splitlines())
-        if arguments[0] == "compare" and not (out / "results.csv").exists():
-            assert len(fits(out)) >= lines
-        if arguments[0] == "tune":
-            lines = 0
-        moments.append(f"{moment:.1f} s")
-    return moments
+        self.kills += is_kill
+        self.while_importing += is_kill and early
+        return str(process.communicate()[1])
+
+    def _wait_for_work(self, process: subprocess.Popen[str], out: str) -> None:
+        while process.poll() is None and not self._holds(process, out):
+            time.sleep(0.002)
+
+    def _holds(self, process: subprocess.Popen[str], out: str) -> bool:
+        try:
+            return bool(json.loads(Path(f".{out}.lock").read_text("utf-8"))["process"] == process.pid)
+        except (FileNotFoundError, ValueError):
+            return False
 
 
 @pytest.mark.slow
@@ -286,19 +310,28 @@ def kills(command: Command, arguments: list[str], out: Path, seconds: float, num
 @pytest.mark.parametrize(("name", "number"), [("compare", 4), ("train", 2), ("tune", 4)])
 def test_kills_at_random_moments(folder: Path, command: Command, name: str, number: int, engine: str) -> None:
     arguments = [name, f"{engine}.yaml", *(["--model", "bins"] if name == "train" else [])]
-    started = time.monotonic()
-    process = command(*arguments, "--out", "whole")
-    assert process.wait(timeout=120) == 0
-    seconds = time.monotonic() - started
-    moments = kills(command, [*arguments, "--out", "run"], folder / "run", seconds, number, seed=number)
-    process = command(*arguments, "--out", "run")
-    _, err = process.communicate(timeout=120)
-    ended = process.returncode == 0 or (process.returncode == 2 and "holds another run" in err)
-    assert ended, err
-    assert_same(folder / "run", folder / "whole")
+    killer = Killer(command, arguments, int(os.environ.get("SEED", "0")))
+    seconds = killer.run("whole")
+    run, whole, told = folder / "run", folder / "whole", 0
+    while killer.kills < number:
+        err = killer.kill("run", seconds)
+        # a line tells of a fit that is kept
+        told += sum(": RMSE" in line for line in err.splitlines())
+        if name == "compare" and not (run / "results.csv").exists():
+            assert len(fits(run)) >= told
+        elif name != "tune" and (run / "results.csv").exists():
+            # it was finished, or nearly
+            assert main([*arguments, "--out", "run", "--quiet"]) == 2
+            assert_same(run, whole)
+            shutil.rmtree(run)
+            told = 0
+    killer.run("run")
+    assert_same(run, whole)
     if name == "tune":
-        trials, whole = read_csv("run/trials.csv"), read_csv("whole/trials.csv")
+        trials, expected = read_csv("run/trials.csv"), read_csv("whole/trials.csv")
         counted = trials[trials["state"] != "lost"].reset_index(drop=True)
-        pd.testing.assert_frame_equal(counted[["rmse", "learning_rate"]], whole[["rmse", "learning_rate"]])
+        pd.testing.assert_frame_equal(counted[["rmse", "learning_rate"]], expected[["rmse", "learning_rate"]])
         assert (trials["state"] == "lost").sum() <= number
-    print(f"{name}, {engine}: killed after {', '.join(moments)} of {seconds:.1f} s")
+    print(
+        f"{name}, {engine}: {killer.kills} kills, {killer.while_importing} while importing; work takes {seconds:.1f} s"
+    )

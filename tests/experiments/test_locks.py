@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridges_tabular.experiments import BridgeStudy, ExperimentError, compare
+from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError, compare, train
 from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.prediction import predict_table
 from bridges_tabular.regressors.processes import machine, started
@@ -118,6 +118,9 @@ def test_whatever_writes_is_refused_before_it_does_anything(content: dict[str, A
     out, run = tmp_path / "out", tmp_path / "run"
     study = content | {"study": {"model": "bins", "trials": 1}}
     tuned = BridgeStudy(study, out=out)
+    experiment = Experiment.read(content)
+    train(experiment, "bins", out=tmp_path / "model", quiet=True)
+    source = content["table"]["source"]
     with claimed(out), claimed(run):
         for write in (
             lambda: compare(content, out=run, quiet=True),
@@ -125,7 +128,8 @@ def test_whatever_writes_is_refused_before_it_does_anything(content: dict[str, A
             lambda: BridgeStudy(study, out=out),
             lambda: BridgeStudy(study, out=out, overwrite=True),
             lambda: tuned.optimize(quiet=True),
-            lambda: predict_table("no model", "diamonds", run),
+            lambda: train(experiment, "bins", out=run, quiet=True),
+            lambda: predict_table(tmp_path / "model", source, run),
         ):
             with pytest.raises(ExperimentError, match="is being written by another run"):
                 write()

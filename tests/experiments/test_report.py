@@ -376,3 +376,58 @@ def test_files_that_are_no_comparison_are_named(run: Path, name: str, text: str 
     assert (run / "report.html").read_bytes() == page
     with pytest.raises(ExperimentError, match="there is no such folder"):
         write_report(run / "gone")
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "junk", "deep", "link", "remove"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("results.csv", "predictions.csv", "curves.csv", "importance.csv", "encoders.json", "examples.json"),
+        *("facts.json", "manifest.json"),
+    ],
+)
+def test_damage_is_a_line_that_names_the_file(run: Path, name: str, damage: str) -> None:
+    page = (run / "report.html").read_bytes()
+    path = run / name
+    whole = path.read_bytes()
+    path.unlink()
+    middle = len(whole) // 2
+    if damage == "link":
+        (run.parent / "elsewhere").write_bytes(whole)
+        path.symlink_to(run.parent / "elsewhere")
+    elif damage != "remove":
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        junk = bytes(range(256))
+        path.write_bytes(
+            {"flip": flipped, "cut": whole[:middle], "empty": b"", "junk": junk, "deep": b"[" * 100_000}[damage]
+        )
+    if (name, damage) == ("manifest.json", "remove"):
+        # nothing vouches for the other files any more
+        write_report(run)
+        return
+    with pytest.raises(ExperimentError, match=re.escape(name)) as caught:
+        write_report(run)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+    assert (run / "report.html").read_bytes() == page
+
+
+def test_a_damaged_run_without_a_manifest_is_a_line(run: Path) -> None:
+    (run / "manifest.json").unlink()
+    (run / "examples.json").write_text('[{"table": "homes"}]', encoding="utf-8")
+    with pytest.raises(ExperimentError, match="run is damaged: "):
+        write_report(run)
+
+
+def test_a_changed_configuration_is_shown_or_named(run: Path) -> None:
+    config = (run / "config.yaml").read_text("utf-8")
+    (run / "config.yaml").write_text(config.replace("baseline: null", "baseline: bins"), encoding="utf-8")
+    write_report(run)
+    assert "baseline: bins" in (run / "report.html").read_text("utf-8")
+    renamed = config.replace("points:", "others:").replace("baseline: null", "baseline: others")
+    (run / "config.yaml").write_text(renamed, encoding="utf-8")
+    with pytest.raises(ExperimentError, match=r"config\.yaml: report\.baseline: the run has no model 'others'"):
+        write_report(run)
+    (run / "config.yaml").write_text(config.replace("baseline: null", "baseline: others"), encoding="utf-8")
+    with pytest.raises(ExperimentError, match=r"config\.yaml: report\.baseline: there is no model 'others'"):
+        write_report(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridges_tabular.regressors.folders import MANIFEST_FILE, find, new_folder, read_file, read_manifest
+from bridges_tabular.regressors.folders import MANIFEST_FILE, find, new_folder, read_file, read_manifest, remove_folder
 
 
 def save(directory, text="one"):
@@ -73,7 +73,7 @@ def killing(name):
     return call
 for name in calls:
     setattr(Path, name, killing(name))
-with new_folder(folder, {"class": "Model"}) as written:
+with new_folder(folder, {"class": "Model"}, *sys.argv[3:]) as written:
     (written / "text.txt").write_text("two")
 """
 
@@ -89,6 +89,51 @@ def test_a_kill_at_any_instant_leaves_the_old_or_the_new_and_is_cleaned_up(tmp_p
     assert names(tmp_path) == ["m"]
     save(tmp_path / "m", "three")
     assert names(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("at", range(1, 14))
+@pytest.mark.parametrize("there", ["old", "nothing"])
+def test_a_folder_that_is_kept_survives_a_kill_at_any_instant(tmp_path, there, at):
+    if there == "old":
+        save(tmp_path / "m")
+    with new_folder(tmp_path / "m" / "kept", {"class": "Kept"}) as folder:
+        (folder / "dear.txt").write_text("dear")
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "m"), str(at), "kept"]
+    ended = subprocess.run(command, check=False)
+    assert (find(tmp_path / "m", "kept") / "kept" / "dear.txt").read_text() == "dear"
+    assert names(tmp_path) == ["m"]
+    new = content(tmp_path / "m") if (tmp_path / "m" / MANIFEST_FILE).exists() else None
+    assert new == {"text.txt": "two"} or (ended.returncode != 0 and (new is None) == (there == "nothing"))
+    with pytest.raises(FileExistsError, match="holds (kept/)?"):
+        save(tmp_path / "m")
+    with new_folder(tmp_path / "m", {}, "kept") as folder:
+        (folder / "text.txt").write_text("three")
+    assert names(tmp_path / "m") == ["kept", MANIFEST_FILE, "text.txt"]
+    remove_folder(tmp_path / "m" / "kept")
+    assert names(tmp_path / "m") == [MANIFEST_FILE, "text.txt"]
+
+
+def test_names_of_somebody_else_are_left_alone(tmp_path):
+    save(tmp_path / "m")
+    for name in (".m.new-1999-ideas", ".m.old-photos", ".m.new-", f".m.new-{2**30}-{'0' * 31}"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dear.txt").write_text("dear to someone")
+    before = names(tmp_path)
+    save(tmp_path / "m", "two")
+    assert content(tmp_path / "m")["text.txt"] == "two"
+    assert names(tmp_path) == before
+
+
+def test_only_what_was_saved_is_removed(tmp_path):
+    save(tmp_path / "m")
+    (tmp_path / "m" / "deep" / "note.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"m holds deep/note\.txt"):
+        remove_folder(tmp_path / "m")
+    assert content(tmp_path / "m")["text.txt"] == "one"
+    (tmp_path / "m" / "deep" / "note.txt").unlink()
+    remove_folder(tmp_path / "m")
+    assert names(tmp_path) == []
+    remove_folder(tmp_path / "m")
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path):

@@ -84,8 +84,9 @@ class Parameter:
         """What the parameter may be, as the end of a sentence that begins with "must"."""
         if self.kind is str:
             return f"be one of {', '.join(self.choices)}"
-        ends = {"both": "", "left": f", less than {self.high:g}", "right": f", more than {self.low:g}"}
-        return f"lie between {self.low:g} and {self.high:g}{ends.get(self.closed, ', both excluded')}"
+        low, high = (f"{int(end)}" if end == int(end) else f"{end:g}" for end in (self.low, self.high))
+        ends = {"both": "", "left": f", less than {high}", "right": f", more than {low}"}
+        return f"lie between {low} and {high}{ends.get(self.closed, ', both excluded')}"
 
     def _allows(self, value: Any) -> bool:
         if self.kind is str:

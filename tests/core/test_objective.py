@@ -78,7 +78,7 @@ def test_codes_with_zeros_give_finite_losses_and_gradients():
 @pytest.mark.parametrize("name", ["autoencoding_weight", "alignment_weight", "regression_weight"])
 def test_refuses_negative_weights_by_name(name):
     for value in (-1.0, float("nan"), float("inf"), 1e7):
-        with pytest.raises(ValueError, match=re.escape(f"{name} must lie between 0 and 1e+06, got {value}")):
+        with pytest.raises(ValueError, match=re.escape(f"{name} must lie between 0 and 1000000, got {value}")):
             BridgeObjective(**{name: value})
 
 

@@ -51,7 +51,7 @@ def test_each_is_taken_as_it_is(sampler: str, pruner: str) -> None:
         ("pruner", {"name": "hyperband", "min_resource": "x"}, "pruner: unsupported operand"),
         ("pruner", {"name": "hyperband", "reduction_factor": 1}, "pruner: float division by zero"),
         ("pruner", {"name": "hyperband", "min_resource": -1}, "pruner: "),
-        ("pruner", {"name": "successive_halving", "min_early_stopping_rate": 10**12}, "min_early_stopping_rate: must be"),
+        ("pruner", {"name": "successive_halving", "min_early_stopping_rate": 10**12}, "min_early_stopping_rate: "),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused_before_a_trial(block: str, arguments: dict[str, Any], message: str) -> None:

@@ -91,8 +91,8 @@ def test_every_value_of_every_parameter_is_refused_in_a_line_or_can_be_fitted(mo
         *(("xgboost", {"location": location, name: limit}) for location in ("none", "cross_fitted") for name, limit in [
             ("margin", 100.0), ("smoothing", 1e-3), ("smoothing", 1e3), ("autoencoding_weight", 1e6),
             ("alignment_weight", 1e6), ("regression_weight", 1e6), ("learning_rate", 1.0), ("learning_rate", 1e-37),
-            ("reg_lambda", 3e38), ("reg_alpha", 3e38), ("subsample", 1e-37), ("max_depth", 2**31 - 1), ("n_jobs", 2**31 - 1),
-            ("n_bins", 400), ("early_stopping_rounds", 2**31 - 1),
+            ("reg_lambda", 3e38), ("reg_alpha", 3e38), ("subsample", 1e-37), ("n_bins", 400),
+            ("max_depth", 2**31 - 1), ("n_jobs", 2**31 - 1), ("early_stopping_rounds", 2**31 - 1),
         ]),
     ],
 )  # fmt: skip

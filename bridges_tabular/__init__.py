@@ -7,12 +7,12 @@ Importing this package makes :class:`~bridges_tabular.tabular.BridgeConfig` know
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
+    __version__: str
     from bridges_tabular.boosting import XGBBridgeRegressor
     from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor, TensorDatamodule
-
-try:
-    __version__ = version("bridges-tabular")
-except PackageNotFoundError:  # a source tree that is not installed
-    __version__ = "0.0.0"
 
 _HOMES = {
     "BinnedDistribution": "core.distribution",
@@ -73,6 +68,8 @@ register()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -80,4 +77,13 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bridges-tabular")
+    except PackageNotFoundError:  # a source tree that is not installed
+        return "0.0.0"

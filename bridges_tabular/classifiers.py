@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
+from bridges_tabular.regressors.engine import NotTrusted
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
@@ -209,25 +210,24 @@ class ClassifierEngine:
         report(1, 1, {})
         return TrainedClassifier(estimator, codec)
 
-    def restore(
-        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
-    ) -> TrainedClassifier:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays, trusted: Collection[str]) -> TrainedClassifier:
         """Rebuild; types that are not scikit-learn's have to be trusted by name.
 
         Raises
         ------
-        ValueError
+        NotTrusted
             If the file holds other types.
         """
-        skops, content = _skops(), arrays["estimator"].tobytes()
+        codec = self._codec().restore(arrays.part("codec."))
+        skops, content = _skops(), arrays.take("estimator", None, dtype=np.uint8).tobytes()
         held = skops.get_untrusted_types(data=content)
         foreign = [name for name in held if not name.startswith("sklearn.") and name not in trusted]
         if foreign:
-            raise ValueError(f"the saved classifier holds {', '.join(foreign)}: name them in trusted to load them")
-        codec = self._codec()
-        tensors = {name.removeprefix("codec."): array for name, array in arrays.items() if name.startswith("codec.")}
-        codec.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-        return TrainedClassifier(skops.loads(content, trusted=held), codec.requires_grad_(False))
+            raise NotTrusted(f"the saved classifier holds {', '.join(foreign)}: name them in trusted to load them")
+        estimator = skops.loads(content, trusted=held)
+        if not np.isin(estimator.classes_, np.arange(codec.bins.n_bins)).all():
+            raise arrays.error("estimator", "is a classifier of other bins")
+        return TrainedClassifier(estimator, codec.requires_grad_(False))
 
     def _codec(self) -> TargetCodec:
         return TargetCodec("hard", self.n_bins, self.placement)

@@ -14,9 +14,11 @@ from bridges_tabular.boosting.booster import Booster, Output, Params, Run, Trees
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import CrossFittedLocation, Sample, fit_location
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.regressors.engine import State
-from bridges_tabular.regressors.forecast import Code, Forecast, subset
+from bridges_tabular.regressors.engine import State, entry
+from bridges_tabular.regressors.forecast import Code, Forecast
+from bridges_tabular.regressors.lines import in_one_line
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 
@@ -134,7 +136,7 @@ class BoostingEngine:
     booster: Booster
     features: Features
     make_target: Callable[[Floats, Floats | None, np.random.RandomState], BoostingTarget]
-    load_target: Callable[[Mapping[str, NDArray[Any]]], BoostingTarget]
+    load_target: Callable[[Arrays], BoostingTarget]
     location_params: Params | None
     location_rounds: int
     params: Params
@@ -181,24 +183,31 @@ class BoostingEngine:
             {name: scores for name, scores in logs.items() if scores},
         )
 
-    def restore(
-        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str] = ()
-    ) -> BoostedBridge:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays, trusted: Collection[str] = ()) -> BoostedBridge:
         """Rebuild what :meth:`train` returned from its state, in which there is nothing to trust."""
-        features = self.features.restore(subset(arrays, "features."))
-        target = self.load_target(subset(arrays, "target."))
-        boosters = {name: content.tobytes() for name, content in subset(arrays, "booster.").items()}
-        located = state["location"] > 0
+        count, best, log = (entry(state, *one) for one in (("location", int), ("best_iteration", int), ("log", dict)))
+        features, boosters = self.features.restore(arrays.part("features.")), arrays.part("booster.")
+        target = self.load_target(arrays.part("target."))
         location = None
-        if located:
+        if count:
             single = Output.squared_error()
-            location = CrossFittedLocation(
-                [self.booster.load(boosters[f"location.{i}"], single, False) for i in range(state["location"])]
-            )
-        trees = self.booster.load(boosters["trees"], target.output, located)
+            location = CrossFittedLocation([self._trees(boosters, f"location.{i}", single, 0) for i in range(count)])
+        trees = self._trees(boosters, "trees", target.output, int(location is not None))
         return BoostedBridge(
-            features, location, target, trees, state["best_iteration"], state["best_score"], state["log"]
+            features, location, target, trees, best, entry(state, "best_score", float, type(None)), log
         )
+
+    def _trees(self, boosters: Arrays, name: str, output: Output, more: int) -> Trees:
+        """A saved booster, tried on a row, with so many features more than the table."""
+        content = boosters.take(name, None, dtype=np.uint8)
+        try:
+            trees = self.booster.load(content.tobytes(), output, more > 0)
+            found = trees.margins(np.zeros((1, len(self.features.is_category) + more), dtype=np.float32)).size
+        except ValueError as error:
+            raise boosters.error(name, f"is no booster of this model: {in_one_line(error)}") from None
+        if found != output.n_margins:
+            raise boosters.error(name, f"is a booster with {found} outputs, expected {output.n_margins}")
+        return trees
 
     def _last_stage(
         self,

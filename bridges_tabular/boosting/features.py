@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder
 
@@ -72,9 +72,10 @@ class Features:
         """State as named arrays."""
         return {"shift": self._shift, "scale": self._scale}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def restore(self, arrays: Arrays) -> Self:
         """Take the state that :meth:`arrays` gave."""
-        self._shift, self._scale = arrays["shift"], arrays["scale"]
+        numbers = len(self.columns.numeric_columns)
+        self._shift, self._scale = (arrays.take_finite(name, numbers) for name in ("shift", "scale"))
         return self
 
     def _learn(self, frame: pd.DataFrame) -> _Learned:

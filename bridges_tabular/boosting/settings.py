@@ -15,6 +15,7 @@ from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
 from bridges_tabular.boosting.xgboost import XGBoost
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.parameters import PARAMETERS
@@ -172,7 +173,7 @@ class Settings:
         rank = _RANK if self._on_residuals else None
         return BinnedTarget.fit(self._codec(), y, weight, rank=rank, weights=self.weights, random=random)
 
-    def _load_target(self, arrays: Mapping[str, NDArray[Any]]) -> BoostingTarget:
+    def _load_target(self, arrays: Arrays) -> BoostingTarget:
         if not self._scheme.has_code:
             return PointTarget()
         return BinnedTarget.from_arrays(self._codec(), arrays, self.weights)

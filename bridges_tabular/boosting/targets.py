@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Metric, Output
 from bridges_tabular.boosting.codes import CodecRefit, MovingGradients, project_codes
 from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, index_polynomials, split_directions
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.schemes import SCHEMES
@@ -141,13 +142,13 @@ class BinnedTarget(BoostingTarget):
         return cls(codec, ClassLogits(offsets, basis), unit, weights, random)
 
     @classmethod
-    def from_arrays(cls, codec: TargetCodec, arrays: Mapping[str, NDArray[Any]], weights: BridgeObjective) -> Self:
+    def from_arrays(cls, codec: TargetCodec, arrays: Arrays, weights: BridgeObjective) -> Self:
         """Rebuild from :meth:`arrays` and an unfitted codec with the parameters of the fitted one."""
-        arrays = dict(arrays)
-        logits = ClassLogits(arrays.pop("logits.offsets"), arrays.pop("logits.basis", None))
-        unit = float(arrays.pop("unit"))
-        codec.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        return cls(codec, logits, unit, weights)
+        k, basis = codec.restore(arrays).bins.n_bins, None
+        if "logits.basis" in arrays:
+            basis = arrays.take("logits.basis", k, None, dtype=np.float32)
+        offsets = arrays.take("logits.offsets", k, dtype=np.float32)
+        return cls(codec, ClassLogits(offsets, basis), float(arrays.take_finite("unit")), weights)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State as named arrays."""

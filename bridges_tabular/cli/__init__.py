@@ -1,36 +1,13 @@
 """The command line: ``bridges-tabular compare``, ``train``, ``predict``, ``tune`` and ``report``.
 
-Only the parser is built at first; a command imports what it needs when it runs, so that ``--help`` is instant.
+Nothing is imported here but what Ctrl-C needs: it has to be answered in a line from the very start.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import NoReturn
 
-from bridges_tabular.cli import compare, predict, report, train, tune
-from bridges_tabular.cli.parsing import Parser, Version, refuse_argument, say
-
-_DESCRIPTION = """\
-Regression as classification over bins, with a full predictive distribution,
-for pytorch-tabular networks and XGBoost."""
-
-_EXAMPLES = """\
-examples:
-  bridges-tabular compare
-      two networks and two boosted models on the bundled diamonds table
-  bridges-tabular compare my.yaml models.network_bridge.n_bins=64 --out runs/64
-      your own experiment file, with one value changed
-  bridges-tabular train my.yaml --model network_bridge --out models/bridge
-  bridges-tabular predict models/bridge new.csv --out predictions.csv
-  bridges-tabular tune my.yaml study.model=network_bridge study.trials=50 --out runs/tuned
-  bridges-tabular report runs/64
-      the report of a comparison, made anew from its files
-
-'bridges-tabular COMMAND --help' explains each command."""
-
-_COMMANDS = (compare, train, predict, tune, report)
+from bridges_tabular.cli.interrupts import Interrupt, Interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,61 +21,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 2 for bad input, or 130 after Ctrl-C.
+        The exit status: 0, 1 where a model failed, 2 for bad input, or 130 after Ctrl-C.
     """
-    parser = Parser(prog="bridges-tabular", description=_DESCRIPTION, epilog=_EXAMPLES)
-    parser.add_argument("--version", action=Version, help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add(commands).add_argument("--quiet", action="store_true", help="print nothing but errors")
-    options, rest = parser.parse_known_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return 0
-    # argparse leaves over what follows an option that follows the first inputs: `compare a.yaml --quiet b=1`
-    unknown = [argument for argument in rest if argument.startswith("-") or not hasattr(options, "inputs")]
-    if unknown:
-        refuse_argument(options.parser, unknown[0])
-    if rest:
-        options.inputs += rest
-    return _run(options)
+    return _main(arguments, Interrupts())
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Run a command; turn bad input, Ctrl-C and warnings into a line each."""
-    import signal
-    import warnings
-
-    from bridges_tabular.experiments.blocks import ExperimentError
-    from bridges_tabular.experiments.dates import TableNote
-
-    def interrupt(*_: object) -> NoReturn:
-        raise _Interrupt
-
-    def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-        if not options.quiet:
-            say(str(message) if isinstance(message, TableNote) else f"warning: {message}")
-
-    before = signal.getsignal(signal.SIGINT)
-    # a shell starts background jobs with the signal ignored, which stays so
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = show_warning
-            # addressed to the authors of libraries: whoever runs a command can do nothing about them
-            warnings.simplefilter("ignore", DeprecationWarning)
-            options.run(options)
-        return 0
-    except ExperimentError as error:
-        say(f"error: {error}")
-        return 2
-    except _Interrupt:
-        say(f"interrupted, {options.interrupted}")
-        return 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+def script() -> int:
+    """Run a command in a process of its own: what the console calls."""
+    return _main(None, Interrupts(own_process=True))
 
 
-class _Interrupt(BaseException):
-    """Ctrl-C; not a KeyboardInterrupt, which pytorch-lightning takes for its own and ends the process."""
+def _main(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    with interrupts:
+        try:
+            from bridges_tabular.cli.commands import run
+
+            return run(arguments, interrupts)
+        except Interrupt:
+            interrupts.tell()
+            return 130

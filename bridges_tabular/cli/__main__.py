@@ -2,7 +2,7 @@
 
 import sys
 
-from bridges_tabular.cli import main
+from bridges_tabular.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

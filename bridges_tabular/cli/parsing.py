@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from bridges_tabular.experiments.comparison import Comparison
+
     Commands = argparse._SubParsersAction["Parser"]
 
 
@@ -43,7 +45,7 @@ class Version(argparse.Action):
 
 def add_command(
     commands: Commands,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     *,
     name: str,
     help: str,
@@ -58,7 +60,7 @@ def add_command(
     ----------
     commands : argparse's subparsers
     run : callable
-        Takes the options.
+        Takes the options; returns the exit status where it is not 0.
     name, help, description, epilog, usage : str
         As in argparse.
     interrupted : str
@@ -89,3 +91,15 @@ def say(message: str) -> None:
     """Print a line on stderr; a terminal gets no control characters, which names from files may hold."""
     line = " ".join(message.split())
     print("bridges-tabular: " + "".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+
+
+def say_what_failed(comparison: Comparison) -> int:
+    """Print how many fits have failed, if any; return the exit status."""
+    errors = comparison.errors
+    if errors.empty:
+        return 0
+    first = errors.iloc[0]
+    said = f"{first['model']} on {first['table']}, seed {first['seed']}: {first['error']}"
+    more = f", the first of them {said}" if len(errors) > 1 else f", {said}"
+    say(f"error: {len(errors)} of {len(comparison.results)} fits failed{more}; the same command tries them again")
+    return 1

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bridges_tabular.cli.experiment import FILE, add_inputs, read_experiment
-from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite
+from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite, say
 
 if TYPE_CHECKING:
     from bridges_tabular.cli.parsing import Commands
@@ -42,17 +42,30 @@ def add(commands: Commands) -> Parser:
     return command
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from bridges_tabular.experiments.blocks import ExperimentError
     from bridges_tabular.experiments.console import print_scores
     from bridges_tabular.experiments.folders import check_folder
+    from bridges_tabular.experiments.locks import claimed
+    from bridges_tabular.experiments.parts import in_one_line
     from bridges_tabular.experiments.results import results_frame
     from bridges_tabular.experiments.training import train
 
     experiment = read_experiment(options.inputs, "train")
     check_folder(options.out, options.overwrite)
-    trained = train(experiment, options.model, quiet=options.quiet)
-    trained.save(options.out, options.overwrite)
+    with claimed(options.out):
+        # another run may have ended meanwhile
+        check_folder(options.out, options.overwrite)
+        try:
+            trained = train(experiment, options.model, quiet=options.quiet)
+            trained.save(options.out, options.overwrite)
+        except ExperimentError:
+            raise
+        except Exception as error:
+            say(f"error: {options.model} has failed: {in_one_line(error)}")
+            return 1
     if not options.quiet:
         print_scores(results_frame([trained.fitted.scores]))
         print(f"written to {options.out}")
+    return 0

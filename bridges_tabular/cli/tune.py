@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridges_tabular.cli.experiment import add_inputs, read_experiment
-from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite
+from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite, say_what_failed
 from bridges_tabular.experiments.scores import METRICS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def add(commands: Commands) -> Parser:
     return command
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from bridges_tabular.experiments.console import print_scores
     from bridges_tabular.experiments.studies import BridgeStudy
@@ -95,3 +95,4 @@ def run(options: argparse.Namespace) -> None:
         caption = "scores on the test rows, which the study has not seen"
         print_scores(result.comparison.summary(), caption, result.comparison.incomparable)
         print(f"written to {options.out}: open {Path(options.out) / 'study.html'}, or run '{study.dashboard_command}'")
+    return say_what_failed(result.comparison)

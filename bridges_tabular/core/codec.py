@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.decoder import LinearDecoder
 from bridges_tabular.core.encoders import (
@@ -107,8 +108,8 @@ class TargetCodec(nn.Module):
         self.uniform_share = uniform_share
         self.pretraining_steps = pretraining_steps
         self.encoder_class = encoder_class
-        edges = np.linspace(-1, 1, n_bins + 1)
-        self._build(Bins(edges, (edges[1:] + edges[:-1]) / 2))
+        # a stand-in: sizes follow the data
+        self._build(Bins(np.array([-1.0, 0.0, 1.0]), np.array([-0.5, 0.5])))
 
     def fit(self, y: NDArray[np.floating[Any]], sample_weight: NDArray[np.floating[Any]] | None = None) -> TargetCodec:
         """Place the bins on training targets of shape (n,) and fit what the scheme fits before the classifier."""
@@ -123,6 +124,29 @@ class TargetCodec(nn.Module):
             targets, weight = self._order_statistics(standard, sample_weight, _DECODER_ROWS)
             with torch.no_grad():
                 self.decoder.fit(self.encoder(targets), targets, sample_weight=weight)
+        return self
+
+    def restore(self, arrays: Arrays) -> TargetCodec:
+        """Take the state of a fitted codec with the same parameters, as named arrays; sizes are compared first.
+
+        Raises
+        ------
+        ArrayError
+            If they are none of such a codec.
+        """
+        bits = arrays.take("bits", None, dtype=np.int64)
+        k = bits.size // 2
+        if bits.size % 2 == 0 or not 1 <= k <= self.n_bins:
+            raise arrays.error("bits", f"has {bits.size} numbers, which are no edges and centres of {self.n_bins} bins")
+        arrays.take("decoder.position", k, dtype=np.float32)
+        try:
+            self._build(_bins_from(bits))
+        except ValueError as error:
+            raise arrays.error("bits", f"holds no bins: {error}") from None
+        own = {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        given = {name: arrays.take(name, *array.shape, dtype=array.dtype) for name, array in own.items()}
+        # what was read from a file may not be written to
+        self.load_state_dict({name: torch.tensor(array) for name, array in given.items()})
         return self
 
     def encode(self, y: Tensor) -> Tensor:
@@ -189,9 +213,14 @@ class TargetCodec(nn.Module):
         bits = state_dict.get(prefix + "bits")
         # bins that stay as they are keep their modules, which an optimizer may hold
         if bits is not None and not torch.equal(bits.cpu(), self.bits.cpu()):
-            numbers = bits.cpu().numpy().view(np.float64)
-            self._build(Bins(*np.split(numbers, [numbers.size // 2 + 1])))
+            self._build(_bins_from(bits.cpu().numpy()))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _bins_from(bits: NDArray[np.int64]) -> Bins:
+    """Bins from the bits of their edges and centres."""
+    numbers = bits.view(np.float64)
+    return Bins(*np.split(numbers, [numbers.size // 2 + 1]))
 
 
 def _pretrain(encoder: TargetEncoder, decoder: LinearDecoder, y: Tensor, weight: Tensor | None, steps: int) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +13,18 @@ import pandas as pd
 from bridges_tabular.experiments import folders
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.console import FitBars
-from bridges_tabular.experiments.engines import check_models
-from bridges_tabular.experiments.results import results_frame, summarize
-from bridges_tabular.experiments.run import CURVES, PREDICTIONS, RESULTS, File, write_json
-from bridges_tabular.experiments.scores import incomparable
+from bridges_tabular.experiments.console import working
+from bridges_tabular.experiments.job import Job
+from bridges_tabular.experiments.locks import claimed
+from bridges_tabular.experiments.parts import Failure, Part
+from bridges_tabular.experiments.results import summarize
+from bridges_tabular.experiments.run import CURVES, ERRORS, PREDICTIONS, RESULTS, File, write_json
 from bridges_tabular.experiments.sections import COLLECTING
-from bridges_tabular.experiments.sections.base import FittedModels
+from bridges_tabular.experiments.sections.base import FirstSplit
 from bridges_tabular.experiments.sections.distributions import Distributions
 from bridges_tabular.experiments.sections.features import Features
 from bridges_tabular.experiments.sections.learned import Learned
-from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
-from bridges_tabular.experiments.training import fit_and_score
-
-_LIBRARIES = ("bridges-tabular", "numpy", "pandas", "scikit-learn", "torch", "pytorch-tabular", "xgboost", "plotly")
+from bridges_tabular.experiments.unfinished import Plan, Unfinished
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Comparison:
     experiment : Experiment
     results : DataFrame
         One row for each table, model and seed, with the columns of results.csv; NaN where a model of points has no
-        distribution to score.
+        distribution to score, and everywhere where the fit has failed.
     predictions : DataFrame
         One row for each table, model, seed and test row: the prediction, its quantiles, the CRPS and the
         probability integral transform.
@@ -51,6 +46,8 @@ class Comparison:
         What the sections of the report made of the models of each table's first split.
     facts : dict
         Sizes of the tables and of the parts of the split, versions of the libraries.
+    errors : DataFrame
+        One row for each fit that has failed: table, model, seed, error and traceback.
     """
 
     experiment: Experiment
@@ -59,6 +56,7 @@ class Comparison:
     curves: pd.DataFrame
     collected: dict[File, Any]
     facts: dict[str, Any]
+    errors: pd.DataFrame = field(default_factory=lambda: ERRORS.join([]))
 
     @property
     def importances(self) -> pd.DataFrame:
@@ -95,10 +93,15 @@ class Comparison:
         ExperimentError
             If the folder holds something else, or another run and ``overwrite`` is not set.
         """
+        self._write(directory, overwrite, {})
+
+    def _write(self, out: str | Path, overwrite: bool, header: dict[str, Any], kept: str | None = None) -> None:
         from bridges_tabular.experiments.reporting import render_report
 
         contents = {RESULTS: self.results, PREDICTIONS: self.predictions, CURVES: self.curves, **self.collected}
-        with folders.new_folder(directory, overwrite) as folder:
+        if not self.errors.empty:
+            contents[ERRORS] = self.errors
+        with folders.new_folder(out, overwrite, {"class": type(self).__name__} | header, kept) as folder:
             (folder / folders.CONFIG_FILE).write_text(self.experiment.to_yaml(), encoding="utf-8")
             for file, content in contents.items():
                 file.write(folder, content)
@@ -109,14 +112,23 @@ class Comparison:
 def compare(
     experiment: Experiment | Mapping[str, Any] | str | Path,
     *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
     quiet: bool = False,
     **blocks: Any,
 ) -> Comparison:
     """Fit every model of an experiment on the same training rows and score it on the same test rows.
 
+    A model that cannot be fitted is one row of ``errors``, with a warning; the others are fitted all the same.
+
     Parameters
     ----------
     experiment : Experiment, path of an experiment file, name of a bundled one, or mapping with its content
+    out : path, optional
+        Folder for the files of the run. Each fit is kept there as soon as it is done: after an interruption, or where
+        a fit has failed, the same call goes on with what is missing.
+    overwrite : bool
+        Replace another run in ``out``, or one that is not finished and has another configuration.
     quiet : bool
         No progress bars.
     **blocks : mapping
@@ -125,102 +137,109 @@ def compare(
     Raises
     ------
     ExperimentError
-        Before anything is fitted, if the experiment cannot be run.
+        Before anything is fitted, if the experiment cannot be run, or ``out`` not be written.
 
     Examples
     --------
     >>> from bridges_tabular.experiments import compare
-    >>> comparison = compare("diamonds", table={"rows": 2000})  # doctest: +SKIP
+    >>> comparison = compare("diamonds", table={"rows": 2000}, out="runs/diamonds")  # doctest: +SKIP
     >>> comparison.summary()  # doctest: +SKIP
-    >>> comparison.save("runs/diamonds")  # doctest: +SKIP
     """
     if isinstance(experiment, Experiment):
         if blocks:
             raise ExperimentError("values can be changed in a file or a mapping, not in an Experiment")
     else:
         experiment = Experiment.read(experiment, **blocks)
-    check_models(experiment)
-    tables = _load_tables(experiment)
-    splits = [make_splits(table, experiment.split) for table in tables]
-    with FitBars(list(experiment.models), sum(map(len, splits)), quiet) as bars:
-        parts = [_compare_on(table, its, experiment, bars) for table, its in zip(tables, splits, strict=True)]
-    return Comparison(
-        experiment=experiment,
-        results=results_frame(row for part in parts for row in part.results),
-        predictions=PREDICTIONS.join([frame for part in parts for frame in part.predictions]),
-        curves=CURVES.join([frame for part in parts for frame in part.curves]),
-        collected={file: file.join([part.collected[file] for part in parts]) for file in COLLECTING},
-        facts={
-            "tables": [_table_facts(table, its) for table, its in zip(tables, splits, strict=True)],
-            "versions": {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores",
-        },
-    )
+    if out is not None and not (Path(out) / folders.UNFINISHED).exists():
+        # before a large table is read, and again below
+        folders.check_folder(out, overwrite)
+    job = Job.prepare(experiment)
+    if out is None:
+        return _put_together(job, job.run(quiet))
+    with claimed(out):
+        unfinished, plan, is_same = _go_on(out, job.plan, overwrite)
+        try:
+            comparison = _put_together(job, job.run(quiet, unfinished))
+            header = {"plan": plan.id, "failed": len(comparison.errors)}
+            with working("writing the report", quiet):
+                comparison._write(out, overwrite or is_same, header, folders.UNFINISHED)
+        except BaseException:
+            if not (unfinished.count() or is_same):
+                unfinished.discard()
+            raise
+        if comparison.errors.empty:
+            unfinished.discard()
+    return comparison
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What one table gave."""
+@contextmanager
+def comparing(experiment: Experiment, out: Path | None, quiet: bool) -> Iterator[Comparison]:
+    """Compare as a part of something else, which writes the results to ``out`` in the block.
 
-    results: list[dict[str, Any]] = field(default_factory=list)
-    predictions: list[pd.DataFrame] = field(default_factory=list)
-    curves: list[pd.DataFrame] = field(default_factory=list)
-    collected: dict[File, Any] = field(default_factory=dict)
-
-
-def _compare_on(table: Table, splits: list[Split], experiment: Experiment, bars: FitBars) -> _Part:
-    part = _Part()
-    for split in splits:
-        models = {}
-        for name, block in experiment.models.items():
-            fitted = fit_and_score(table, split, name, block, bars)
-            part.results.append(fitted.scores)
-            part.predictions.append(fitted.predictions)
-            part.curves.append(fitted.curve)
-            models[name] = fitted.model
-        if split is splits[0]:
-            first = FittedModels(table, split, models, PREDICTIONS.join(part.predictions))
-            part.collected.update((file, section.collect(first)) for file, section in COLLECTING.items())
-    return part
+    Fits are kept there until the end of the block. Those of another configuration are forgotten.
+    """
+    job = Job.prepare(experiment)
+    if out is None:
+        yield _put_together(job, job.run(quiet))
+        return
+    unfinished, plan = Unfinished(out), job.plan
+    if unfinished.plan is None or unfinished.plan.changes(plan):
+        unfinished.discard()
+        unfinished.begin(plan)
+    comparison = _put_together(job, job.run(quiet, unfinished))
+    yield comparison
+    if comparison.errors.empty:
+        unfinished.discard()
 
 
-def _load_tables(experiment: Experiment) -> list[Table]:
-    """Load the tables; of those that share a name, the target tells them apart.
+def _go_on(out: str | Path, plan: Plan, overwrite: bool) -> tuple[Unfinished, Plan, bool]:
+    """Find the fits that are kept in ``out``, or begin to keep some.
+
+    Returns
+    -------
+    Unfinished, its plan, and whether the run that ``out`` holds is the same one, with failures
 
     Raises
     ------
     ExperimentError
-        If a table cannot be used, or is listed twice.
+        If ``out`` holds anything else that may not be replaced.
     """
-    tables = [load_table(block) for block in experiment.tables]
-    shared = Counter(table.name for table in tables)
-    tables = [
-        replace(table, name=f"{table.name}, {table.target}") if shared[table.name] > 1 else table for table in tables
+    unfinished = Unfinished(out)
+    finished = folders.read_manifest(out, folders.UNFINISHED)
+    before = unfinished.plan
+    is_same = finished is not None and before is not None and finished.get("plan") == before.id
+    if is_same and finished is not None and not finished["failed"]:
+        # it was about to be tidied up
+        unfinished.discard()
+        before, is_same = None, False
+    if not is_same:
+        folders.check_folder(out, overwrite, folders.UNFINISHED)
+    changes = [] if before is None else before.changes(plan)
+    if changes and not overwrite:
+        raise ExperimentError(
+            f"{out} holds an unfinished run of another configuration ({', '.join(changes)}): choose another folder with"
+            " --out, or begin anew with --overwrite"
+        )
+    if before is not None and not changes:
+        return unfinished, before, is_same
+    unfinished.discard()
+    unfinished.begin(plan)
+    return unfinished, plan, is_same
+
+
+def _put_together(job: Job, found: Sequence[Part | Failure]) -> Comparison:
+    done = [(fit, part) for fit, part in zip(job.fits, found, strict=True) if isinstance(part, Part)]
+    parts = [part for _, part in done]
+    firsts = [
+        FirstSplit(table, splits[0], {fit.name: part for fit, part in done if fit.table is table and fit.is_first})
+        for table, splits in zip(job.tables, job.splits, strict=True)
     ]
-    for name, count in Counter(table.name for table in tables).items():
-        if count > 1:
-            raise ExperimentError(f"tables: {count} tables would be shown as {name!r}; rename a file or drop one")
-    return tables
-
-
-def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
-    dtypes = table.X.dtypes
-    # with several splits, a score is compared where it may be on all of them
-    reasons = [incomparable(table.y[split.train]) for split in splits]
-    return {
-        "name": table.name,
-        "target": table.target,
-        "rows": len(table.y),
-        "numbers": int(sum(pd.api.types.is_numeric_dtype(dtype) for dtype in dtypes)),
-        "dates": int(sum(pd.api.types.is_datetime64_any_dtype(dtype) for dtype in dtypes)),
-        "columns": [str(column) for column in table.X.columns],
-        "parts": {part: len(rows) for part, rows in splits[0].parts().items()},
-        "incomparable": {name: reason for one in reversed(reasons) for name, reason in one.items()},
-    }
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "not installed"
+    return Comparison(
+        experiment=job.experiment,
+        results=RESULTS.join([one.results for one in found]),
+        predictions=PREDICTIONS.join([part.predictions for part in parts]),
+        curves=CURVES.join([part.curve for part in parts]),
+        collected={file: file.join([section.join(one) for one in firsts]) for file, section in COLLECTING.items()},
+        facts=job.facts,
+        errors=ERRORS.join([pd.DataFrame([one.row()]) for one in found if isinstance(one, Failure)]),
+    )

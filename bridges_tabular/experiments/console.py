@@ -82,14 +82,22 @@ class FitBars:
 
     def finish(self, model: str, table: str, seed: int, rmse: float, seconds: float) -> None:
         """End a fit: early stopping ends many before their last step."""
-        self._finished[model] += 1
-        share = self._finished[model] / self._n_splits
-        self._progress.update(self._tasks[model], completed=share * _TOTAL, note=f"RMSE {rmse:.5g}")
-        if share == 1:
-            self._progress.stop_task(self._tasks[model])
+        self.skip(model, f"RMSE {rmse:.5g}")
         if self._progress.disable:
             where = f" on {table}, seed {seed}" if self._n_splits > 1 else ""
             self._console.print(Text(f"{model}{where}: RMSE {rmse:.5g} after {seconds:.1f} s"))
+
+    def skip(self, model: str, note: str) -> None:
+        """Count a fit of a model as done: one that has failed, or was there already."""
+        self._finished[model] += 1
+        share = self._finished[model] / self._n_splits
+        self._progress.update(self._tasks[model], completed=share * _TOTAL, note=note)
+        if share == 1:
+            self._progress.stop_task(self._tasks[model])
+
+    def say(self, message: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(Text(message))
 
 
 def print_scores(

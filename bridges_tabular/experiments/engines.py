@@ -98,7 +98,7 @@ class Regressor(Protocol):
         self, X: Any, y: Any, sample_weight: Any = ..., eval_set: Any = ..., *, prepared: Any = ..., report: Any = ...
     ) -> Any: ...
     def predict(self, X: Any) -> NDArray[np.float64]: ...  # noqa: D102
-    def save(self, directory: str | Path) -> None: ...  # noqa: D102
+    def write(self, folder: Path) -> None: ...  # noqa: D102
 
 
 def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
-from bridges_tabular.experiments.folders import check_writable, new_file
+from bridges_tabular.experiments.folders import new_file
+from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame
 from bridges_tabular.regressors.artifacts import load
@@ -43,12 +44,21 @@ def predict_table(
     ExperimentError
         If the model, the table or the file to write cannot be used.
     """
-    path = Path(out)
-    if path.is_dir():
+    with claimed(out):
+        _check_file(Path(out), overwrite)
+        predictions = _predict(model_folder, table, levels)
+        with new_file(out) as written:
+            predictions.to_csv(written, index=False)
+
+
+def _check_file(out: Path, overwrite: bool) -> None:
+    if out.is_dir():
         raise ExperimentError(f"{out} is a folder, not a file")
-    if path.exists() and not overwrite:
+    if out.exists() and not overwrite:
         raise ExperimentError(f"{out} exists: choose another file with --out, or replace it with --overwrite")
-    check_writable(path)
+
+
+def _predict(model_folder: str | Path, table: str, levels: Sequence[float] | None) -> pd.DataFrame:
     try:
         model = load(model_folder)
     except (OSError, ValueError) as error:
@@ -66,8 +76,7 @@ def predict_table(
     except ValueError as error:
         # the regressors refuse infinite numbers, and text where there were numbers
         raise ExperimentError(f"{table}: {error}") from None
-    with new_file(path) as written:
-        predictions.to_csv(written, index=False)
+    return predictions
 
 
 def _read_features(table: str, model: Any, model_folder: str | Path) -> pd.DataFrame:

@@ -10,8 +10,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from bridges_tabular.experiments import folders
+from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.pages import environment, plotly_script
-from bridges_tabular.experiments.run import Run
+from bridges_tabular.experiments.run import Run, was_changed
 from bridges_tabular.experiments.sections import COLLECTING, FIRST, LAST, OF_TABLE
 from bridges_tabular.experiments.sections.base import Page, Section
 
@@ -33,8 +34,16 @@ def write_report(folder: str | Path) -> Path:
     ExperimentError
         If the folder is not that of a comparison, a file of it cannot be read, or the report cannot be written.
     """
-    page = render_report(folder)
     path = Path(folder) / folders.REPORT_FILE
+    try:
+        page = render_report(folder)
+    except ExperimentError:
+        raise
+    except Exception as error:
+        # of files that are as they were written it is no fault
+        if not (changed := was_changed(folder)):
+            raise
+        raise ExperimentError(f"{changed} is damaged: {' '.join(str(error).split())}") from None
     folders.check_writable(path)
     with folders.new_file(path) as written:
         written.write_text(page, encoding="utf-8")

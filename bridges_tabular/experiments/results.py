@@ -39,10 +39,15 @@ def results_frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
     """Return the means of results over the seeds, one row for each model of each table, sorted by RMSE.
 
-    The tables keep their order.
+    The tables keep their order. A model that failed on any of the seeds has no means: over the others they would not
+    compare with those of the other models.
     """
     keys = [key for key in IDENTITY if key != "seed"]
-    means = results.groupby(keys, sort=False)[[score.name for score in SCORES]].mean().reset_index()
+    names = [score.name for score in SCORES]
+    means = results.groupby(keys, sort=False)[names].mean()
+    failed = results[names].isna().all(axis="columns").groupby([results[key] for key in keys], sort=False).any()
+    means[failed.to_numpy()] = np.nan
+    means = means.reset_index()
     tables = pd.Index(means["table"].unique())
     order = np.lexsort([means["rmse"], tables.get_indexer(means["table"])])
     return means.iloc[order].reset_index(drop=True)

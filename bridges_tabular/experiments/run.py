@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ import pandas as pd
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.folders import CONFIG_FILE, FACTS_FILE, RESULTS_FILE
+from bridges_tabular.experiments.folders import CONFIG_FILE, FACTS_FILE, REPORT_FILE, RESULTS_FILE, UNFINISHED
 from bridges_tabular.experiments.results import (
     CURVE_COLUMNS,
     PREDICTION_COLUMNS,
@@ -22,6 +23,7 @@ from bridges_tabular.experiments.results import (
     read_table,
     summarize,
 )
+from bridges_tabular.regressors import folders
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class File:
 RESULTS = File(RESULTS_FILE, RESULT_COLUMNS)
 PREDICTIONS = File("predictions.csv", PREDICTION_COLUMNS)
 CURVES = File("curves.csv", CURVE_COLUMNS)
+# there if any fit has failed
+ERRORS = File("errors.csv", ("table", "model", "seed", "error", "traceback"))
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Run:
     collected : dict of File to its content
         What the sections of the report have collected.
     facts : dict
+    errors : DataFrame
+        Fits that have failed.
     """
 
     experiment: Experiment
@@ -105,6 +111,7 @@ class Run:
     curves: pd.DataFrame
     collected: dict[File, Any]
     facts: dict[str, Any]
+    errors: pd.DataFrame
 
     @classmethod
     def read(cls, folder: str | Path, files: Iterable[File]) -> Run:
@@ -119,12 +126,19 @@ class Run:
         Raises
         ------
         ExperimentError
-            If a file is missing or holds something else; in one line that names it.
+            If a file is missing, holds something else or is not as the run wrote it; in one line that names it.
         """
         run = Path(folder)
+        found = folders.find(run, UNFINISHED)
+        if not run.is_dir():
+            # another process is about to replace it
+            run = found
         if not run.is_dir():
             raise ExperimentError(f"{folder}: there is no such folder")
-        return cls(
+        if (run / UNFINISHED).is_dir() and not (run / CONFIG_FILE).exists():
+            raise ExperimentError(f"{folder} holds an unfinished comparison: the command that began it goes on")
+        files = list(files)
+        read = cls(
             experiment=_read(run / CONFIG_FILE, Experiment.read),
             config=_read(run / CONFIG_FILE, lambda path: path.read_text(encoding="utf-8")),
             results=RESULTS.read(run),
@@ -132,7 +146,13 @@ class Run:
             curves=CURVES.read(run),
             collected={file: file.read(run) for file in files},
             facts=_read(run / FACTS_FILE, _json),
+            errors=ERRORS.read(run) if (run / ERRORS.name).exists() else ERRORS.join([]),
         )
+        baseline = read.experiment.report.baseline
+        if baseline is not None and baseline not in read.models:
+            raise ExperimentError(f"{run / CONFIG_FILE}: report.baseline: the run has no model {baseline!r}")
+        _check_unchanged(run)
+        return read
 
     @property
     def models(self) -> list[str]:
@@ -179,6 +199,7 @@ class Run:
             curves=CURVES.of_table(self.curves, name),
             collected={file: file.of_table(content, name) for file, content in self.collected.items()},
             facts=self.facts | {"tables": [table for table in self.tables if table["name"] == name]},
+            errors=ERRORS.of_table(self.errors, name),
         )
 
 
@@ -192,10 +213,38 @@ def _read(path: Path, read: Callable[[Path], Any]) -> Any:
         raise ExperimentError(f"{path.parent} is not the folder of a comparison: it has no {path.name}")
     try:
         return read(path)
-    except ExperimentError:
-        raise
-    except (OSError, ValueError) as error:
+    except ExperimentError as error:
+        said = str(error)
+        raise ExperimentError(said if str(path) in said else f"{path}: {said}") from None
+    except Exception as error:
         raise ExperimentError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def was_changed(folder: str | Path) -> Path | None:
+    """What may have been changed since the run was written: config.yaml, or any file where there is no manifest."""
+    run = Path(folder)
+    if not (run / folders.MANIFEST_FILE).exists():
+        return run
+    try:
+        folders.read_file(run, CONFIG_FILE, folders.read_manifest(run), sys.maxsize)
+    except (OSError, ValueError):
+        return run / CONFIG_FILE
+    return None
+
+
+def _check_unchanged(run: Path) -> None:
+    """Refuse a file that is not as the run wrote it; config.yaml may be changed, and report.html is made anew."""
+    if not (run / folders.MANIFEST_FILE).exists():
+        return
+    try:
+        manifest = folders.read_manifest(run)
+        for name in manifest["files"]:
+            if name not in (CONFIG_FILE, REPORT_FILE):
+                folders.read_file(run, name, manifest, sys.maxsize)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(
+            f"{error}; restore it, or delete {folders.MANIFEST_FILE} to have it shown as it is"
+        ) from None
 
 
 def _json(path: Path) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars
@@ -19,6 +20,7 @@ from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTIO
 from bridges_tabular.experiments.scores import SCORES, Outcome
 from bridges_tabular.experiments.sections.curves import LearningCurve
 from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+from bridges_tabular.regressors import artifacts
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Fitted:
         The rows of predictions.csv.
     curve : DataFrame
         The rows of curves.csv: the validation score after each epoch or round.
+    distribution : BinnedDistribution or None
+        Of the test rows; None for a model of points.
     """
 
     model: Regressor
     scores: dict[str, Any]
     predictions: pd.DataFrame
     curve: pd.DataFrame
+    distribution: BinnedDistribution | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,9 @@ class TrainedModel:
         ExperimentError
             If the folder holds something else, or another run and ``overwrite`` is not set.
         """
-        with new_folder(directory, overwrite) as folder:
-            self.fitted.model.save(folder)
+        model = self.fitted.model
+        with new_folder(directory, overwrite, artifacts.header(model)) as folder:
+            model.write(folder)
             (folder / CONFIG_FILE).write_text(self.experiment.to_yaml(), encoding="utf-8")
             results_frame([self.fitted.scores]).to_csv(folder / RESULTS_FILE, index=False)
 
@@ -89,6 +95,7 @@ def train(experiment: Experiment, model: str, *, quiet: bool = False) -> Trained
         table = load_table(alone.table)
         split = make_splits(table, alone.split)[0]
         fitted = fit_and_score(table, split, model, alone.models[model], bars)
+        bars.finish(model, table.name, split.seed, fitted.scores["rmse"], fitted.scores["fit_seconds"])
     return TrainedModel(alone, fitted)
 
 
@@ -116,5 +123,4 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
         predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
     steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps()], columns=list(CURVE_COLUMNS))
-    bars.finish(name, table.name, split.seed, row["rmse"], row["fit_seconds"])
-    return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps)
+    return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps, distribution)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
+from bridges_tabular.core.arrays import ArrayError, Arrays
+from bridges_tabular.regressors.engine import NotTrusted
 from bridges_tabular.regressors.folders import MANIFEST_FILE, find, read_file, read_manifest
+from bridges_tabular.regressors.lines import in_one_line
 
 STATE_FILE = "bridge.json"
 ARRAYS_FILE = "arrays.safetensors"
@@ -87,6 +91,32 @@ def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     # safetensors' own files are readable by their owner alone
     (folder / ARRAYS_FILE).write_bytes(content)
+
+
+@contextmanager
+def opened(directory: str | Path, class_name: str) -> Iterator[tuple[dict[str, Any], Arrays]]:
+    """Yield the state and the arrays of a saved model, see :func:`read`, to rebuild it from in the block.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Those of :func:`read`. In one line that names the file, too, for whatever the block raises, and for arrays that
+        it has not taken.
+    """
+    state, arrays = read(directory, class_name)
+    folder, given = find(directory), Arrays(arrays)
+    try:
+        yield state, given
+        given.check_all_taken()
+    except ArrayError as error:
+        raise ValueError(f"{folder / ARRAYS_FILE}: {error}") from None
+    except NotTrusted as error:
+        raise ValueError(f"{folder / STATE_FILE}: {error}") from None
+    except ImportError:
+        raise
+    # of any kind: it comes from whatever the file says
+    except Exception as error:
+        raise ValueError(f"{folder / STATE_FILE} does not describe a {class_name}: {in_one_line(error)}") from None
 
 
 def read(directory: str | Path, class_name: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

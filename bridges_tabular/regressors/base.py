@@ -22,9 +22,9 @@ from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names, write_card
 from bridges_tabular.regressors.constraints import check, constraints
-from bridges_tabular.regressors.engine import Engine, Parts, Trained
+from bridges_tabular.regressors.engine import Engine, Parts, Trained, entry
 from bridges_tabular.regressors.folders import new_folder
-from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut, subset
+from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.rows import Rows, check_eval_set
@@ -268,20 +268,26 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         ValueError
             If the folder holds another model, a format of another version, or a file that is not as it was saved.
         """
-        state, arrays = artifacts.read(directory, cls.__name__)
-        model = cls(**state["params"])
-        model._columns = TableEncoder.from_dict(state["columns"])
-        model.n_features_in_ = model._columns.n_features_in_
-        if state["named"]:
-            model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
-        model._single, model.facts_ = state["single"], state["facts"]
-        model.scale_ = TargetScale(**subset(arrays, "scale."))
-        engine = model._engine(model._columns, Prepared())
-        model._trained = engine.restore(state["engine"], subset(arrays, "engine."), trusted)
-        model._calibrated = [
-            CalibratedForecast.from_arrays(model.scale_, index, code, subset(arrays, f"calibration.{index}."))
-            for index, code in enumerate(model._trained.codes)
-        ]
+        with artifacts.opened(directory, cls.__name__) as (state, arrays):
+            model = cls(**entry(state, "params", dict))
+            # whether there is such a device does not matter here
+            BridgeRegressor.check_params(model)
+            model._columns = TableEncoder.from_dict(entry(state, "columns", dict))
+            model.n_features_in_ = model._columns.n_features_in_
+            if entry(state, "named", bool):
+                model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
+            model._single, model.facts_ = entry(state, "single", bool), entry(state, "facts", dict)
+            model.scale_ = TargetScale.from_arrays(arrays.part("scale."))
+            engine = model._engine(model._columns, Prepared())
+            model._trained = engine.restore(entry(state, "engine", dict), arrays.part("engine."), trusted)
+            model._calibrated = [
+                CalibratedForecast.from_arrays(model.scale_, index, code, arrays.part(f"calibration.{index}."))
+                for index, code in enumerate(model._trained.codes)
+            ]
+            if len(model._calibrated) != len(model.scale_.mean):
+                raise arrays.error(
+                    "scale.mean", f"is of {len(model.scale_.mean)} targets, not {len(model._calibrated)}"
+                )
         return model
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -37,6 +37,11 @@ def numbers_of(name: str) -> tuple[str, ...]:
     return tuple(f"{name}_{part}" for part in _NUMBERS)
 
 
+def names_of(name: str, hours: bool) -> list[str]:
+    """Names of all columns that a column of dates becomes, in order."""
+    return [f"{name}_{part}" for part in ("month", "day", "weekday", *(["hour"] if hours else []), *_NUMBERS)]
+
+
 def expand(column: pd.Series[Any], name: str, hours: bool) -> Iterator[tuple[str, pd.Series[Any]]]:
     """The columns that a column of dates becomes, by name; missing where the date is."""
     when = _naive(column)

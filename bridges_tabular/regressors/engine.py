@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import pandas as pd
 from numpy.typing import NDArray
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.progress import Report
@@ -56,14 +57,33 @@ class Engine(Protocol):
         """
         ...
 
-    def restore(
-        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
-    ) -> Trained:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays, trusted: Collection[str]) -> Trained:
         """Rebuild a trained model from what its ``state`` returned.
 
-        Nothing that the state names may be imported, but for what is imported already or named in ``trusted``.
+        Nothing that the state names may be imported, but for what is imported already or named in ``trusted``: that is
+        a :class:`NotTrusted`. Sizes that the state names have to be compared with the arrays before they are made.
         """
         ...
+
+
+class NotTrusted(ValueError):
+    """A saved model names what it may not import; says what."""
+
+
+def entry(state: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """An entry of a saved state.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is of another kind.
+    """
+    if name not in state:
+        raise ValueError(f"there is no {name!r}")
+    # True is an int to Python
+    if not isinstance(state[name], kinds) or (isinstance(state[name], bool) and bool not in kinds):
+        raise ValueError(f"{name!r} is a {type(state[name]).__name__}, expected {kinds[0].__name__}")
+    return state[name]
 
 
 class Parts(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -23,10 +24,12 @@ MANIFEST_FILE = "manifest.json"
 # no manifest of ours comes near it, and nothing larger is parsed
 _LARGEST_MANIFEST = 1 << 20
 _CHUNK = 1 << 20
+# the end of a name that stands beside what is written
+_OURS = re.compile(r"(new|old)-[0-9]+-[0-9a-f]{32}")
 
 
 @contextmanager
-def new_folder(directory: str | Path, header: Mapping[str, Any]) -> Iterator[Path]:
+def new_folder(directory: str | Path, header: Mapping[str, Any], kept: str | None = None) -> Iterator[Path]:
     """Collect files in a temporary folder that becomes ``directory`` at the end of the block.
 
     If the block raises, nothing is left behind and what ``directory`` held stays as it was. A kill at any instant
@@ -37,6 +40,8 @@ def new_folder(directory: str | Path, header: Mapping[str, Any]) -> Iterator[Pat
     directory : path
     header : mapping
         What the manifest says beside the files; plain values.
+    kept : str, optional
+        Name of a folder in ``directory`` that is no part of what is replaced: it stays as it is.
 
     Yields
     ------
@@ -47,11 +52,9 @@ def new_folder(directory: str | Path, header: Mapping[str, Any]) -> Iterator[Pat
     FileExistsError
         If ``directory`` is a file, or a folder that holds anything but what its manifest lists.
     """
-    target = find(directory)
-    check_replaceable(target)
-    # the number of the process tells whoever comes next whether it may clean up
-    suffix = f"{os.getpid()}-{uuid.uuid4().hex}"
-    written, replaced = (target.with_name(f".{target.name}.{kind}-{suffix}") for kind in ("new", "old"))
+    check_replaceable(directory, kept)
+    target = Path(os.path.realpath(directory))
+    written, replaced = (beside(target, kind) for kind in ("new", "old"))
     written.mkdir(parents=True)
     try:
         yield written
@@ -62,30 +65,44 @@ def new_folder(directory: str | Path, header: Mapping[str, Any]) -> Iterator[Pat
     finally:
         if replaced.exists():
             if target.exists():
-                _remove_listed(replaced)
+                _clear(replaced, target, kept)
             else:
                 replaced.rename(target)
         shutil.rmtree(written, ignore_errors=True)
 
 
-def check_replaceable(directory: str | Path) -> None:
-    """Refuse a folder that holds anything but what its manifest lists.
+def remove_folder(directory: str | Path) -> None:
+    """Delete a folder that :func:`new_folder` wrote.
+
+    Raises
+    ------
+    FileExistsError
+        If it holds anything but what its manifest lists.
+    """
+    check_replaceable(directory)
+    _remove_listed(find(directory))
+
+
+def check_replaceable(directory: str | Path, kept: str | None = None) -> None:
+    """Refuse a folder that holds anything but what its manifest lists, and the folder ``kept``.
 
     Raises
     ------
     FileExistsError
         In one line that names the file.
     """
-    folder = Path(directory)
+    folder = find(directory, kept)
     if not os.path.lexists(folder):
         return
-    if not folder.is_dir() or folder.is_symlink():
+    if not folder.is_dir():
         raise FileExistsError(f"{directory} is a file, expected a folder to save in")
-    held = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not _is_folder(path))
-    if not held and not any(folder.iterdir()):
+    own = [path for path in folder.iterdir() if path.name != kept or not _is_folder(path)]
+    if not own:
         return
+    inside = [path for top in own for path in ((top, *top.rglob("*")) if _is_folder(top) else (top,))]
+    held = sorted(path.relative_to(folder).as_posix() for path in inside if not _is_folder(path))
     if MANIFEST_FILE not in held:
-        name = held[0] if held else next(folder.iterdir()).name
+        name = held[0] if held else own[0].name
         raise FileExistsError(f"{directory} holds {name}, which is nothing that was saved there; choose another folder")
     try:
         listed = read_manifest(folder)["files"]
@@ -109,27 +126,36 @@ def write_manifest(folder: Path, header: Mapping[str, Any]) -> None:
     written.replace(folder / MANIFEST_FILE)
 
 
-def find(directory: str | Path) -> Path:
-    """The folder itself, after what dead processes left beside it is put in order.
+def beside(target: Path, kind: str) -> Path:
+    """A name beside ``target`` for what is about to take its place, or had to leave it.
+
+    The number of the process in it tells whoever comes next whether to clean up.
+    """
+    return target.with_name(f".{target.name}.{kind}-{os.getpid()}-{uuid.uuid4().hex}")
+
+
+def find(directory: str | Path, kept: str | None = None) -> Path:
+    """The folder, or file, itself, after what dead processes left beside it is put in order.
 
     Where a process died between moving the old folder away and the new one in, the new one takes its place; while one
-    is about to do so, the old one is returned.
+    is about to do so, the old one is returned. ``kept`` is that of :func:`new_folder`.
     """
     target = Path(os.path.realpath(directory))
     if not target.parent.is_dir():
         return target
-    left = {kind: sorted(target.parent.glob(f".{_escaped(target.name)}.{kind}-*")) for kind in ("new", "old")}
     living = []
     for kind in ("new", "old"):
-        for folder in left[kind]:
-            if _owner_lives(folder):
-                living.append(folder)
-            elif not target.exists() and (folder / MANIFEST_FILE).is_file():
-                folder.rename(target)
-            elif kind == "new":
-                shutil.rmtree(folder, ignore_errors=True)
-            elif target.exists():
-                _remove_listed(folder)
+        for left in _left(target, kind):
+            if _owner_lives(left):
+                living.append(left)
+            elif not target.exists() and (kind == "old" or (left / MANIFEST_FILE).is_file()):
+                left.rename(target)
+            elif kind == "old":
+                _clear(left, target, kept)
+            elif left.is_file():
+                left.unlink()
+            else:
+                shutil.rmtree(left, ignore_errors=True)
     if target.exists():
         return target
     complete = [folder for folder in living if (folder / MANIFEST_FILE).is_file()]
@@ -201,6 +227,13 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _clear(replaced: Path, target: Path, kept: str | None) -> None:
+    """Delete a folder that another one has replaced; what is to be kept moves on."""
+    if kept is not None and (replaced / kept).exists() and not (target / kept).exists():
+        (replaced / kept).rename(target / kept)
+    _remove_listed(replaced)
+
+
 def _remove_listed(folder: Path) -> None:
     """Delete the files that a manifest lists, the manifest last, and folders that are empty then."""
     try:
@@ -219,9 +252,14 @@ def _remove_listed(folder: Path) -> None:
         folder.rmdir()
 
 
-def _owner_lives(folder: Path) -> bool:
-    pid = folder.name.rpartition(".")[2].split("-")[1]
-    return pid.isdecimal() and started(int(pid)) is not None
+def _left(target: Path, kind: str) -> list[Path]:
+    """What :func:`beside` has named."""
+    found = target.parent.glob(f".{_escaped(target.name)}.{kind}-*")
+    return sorted(path for path in found if _OURS.fullmatch(path.name.rpartition(".")[2]))
+
+
+def _owner_lives(left: Path) -> bool:
+    return started(int(left.name.rpartition(".")[2].split("-")[1])) is not None
 
 
 def _is_folder(path: Path) -> bool:

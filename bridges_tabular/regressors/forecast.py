@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.core import scores
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
 from bridges_tabular.core.calibration.centring import centred
 from bridges_tabular.core.distribution import BinnedDistribution
@@ -205,23 +205,24 @@ class CalibratedForecast:
         return arrays
 
     @classmethod
-    def from_arrays(
-        cls, scale: TargetScale, target: int, code: Code | None, arrays: Mapping[str, NDArray[Any]]
-    ) -> Self:
+    def from_arrays(cls, scale: TargetScale, target: int, code: Code | None, arrays: Arrays) -> Self:
         """Rebuild from :meth:`arrays`."""
-        state, conformal = subset(arrays, "calibrator."), subset(arrays, "conformal.")
+        state, conformal = arrays.part("calibrator."), arrays.part("conformal.")
         calibrator = None
         if state:
-            method = CALIBRATIONS[int(arrays["method"][0])]
-            calibrator = DistributionCalibrator.from_arrays(method, None if code is None else code.encoder, state)
+            index = int(arrays.take("method", 1, dtype=np.int64)[0])
+            if not 0 <= index < len(CALIBRATIONS):
+                raise arrays.error("method", f"holds {index}, expected less than {len(CALIBRATIONS)}")
+            encoder = None if code is None else code.encoder
+            calibrator = DistributionCalibrator.from_arrays(CALIBRATIONS[index], encoder, state)
         return cls(
             scale,
             target,
             code,
             calibrator,
             ConformalIntervals.from_arrays(conformal) if conformal else None,
-            arrays["atoms"],
-            arrays["scores"],
+            arrays.take_finite("atoms", None),
+            arrays.take("scores", 4),
         )
 
     def _of_bins(self, forecast: Forecast) -> BinnedDistribution:
@@ -251,8 +252,3 @@ def _scores(distribution: BinnedDistribution, point: Floats, y: Floats, weight: 
             scores.coverage(distribution[rows].interval(0.9), y[rows], some),
         ]
     )
-
-
-def subset(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """Arrays whose names begin with a prefix, by the rest of their names."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 # what Windows calls the right to ask, and the answer of a process that runs
 _QUERY, _RUNNING = 0x1000, 259
+
+
+def machine() -> str:
+    """Name the machine, or the container: process numbers mean something within it alone."""
+    with suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
 
 
 def started(pid: int) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.distribution import BinnedDistribution
 
 Floats = NDArray[np.float64]
@@ -96,6 +97,15 @@ class TargetScale:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """State as named arrays."""
         return {"mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Self:
+        """Rebuild from :meth:`arrays`."""
+        mean = arrays.take_finite("mean", None)
+        scale = arrays.take_finite("scale", len(mean))
+        if not (len(scale) and (scale > 0).all()):
+            raise arrays.error("scale", "must hold positive numbers")
+        return cls(mean, scale)
 
 
 def _power_of_two(size: Floats) -> Floats:

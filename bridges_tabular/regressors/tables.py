@@ -167,7 +167,13 @@ class TableEncoder:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Self:
-        """Rebuild an encoder from :meth:`to_dict`."""
+        """Rebuild an encoder from :meth:`to_dict`.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of none.
+        """
         encoder = cls()
         encoder.feature_names_in_ = list(state["names"])
         encoder.named = bool(state["named"])
@@ -175,7 +181,27 @@ class TableEncoder:
         encoder.columns = list(state["columns"])
         encoder.sources = list(state["sources"])
         encoder.categories = {name: list(values) for name, values in state["categories"].items()}
+        encoder._check()
         return encoder
+
+    def _check(self) -> None:
+        """Refuse a state that :meth:`fit` could not have come to."""
+        names = self.feature_names_in_
+        parts = [dates.names_of(name, self.dates[name]) if name in self.dates else [name] for name in names]
+        of_dates = {part for name, own in zip(names, parts, strict=True) if name in self.dates for part in own}
+        coded = of_dates - {part for name in self.dates for part in dates.numbers_of(name)}
+        whole = (
+            all(isinstance(name, str) for name in names)
+            and len(set(names)) == len(names) > 0
+            and self.columns == [part for own in parts for part in own]
+            and self.sources == [position for position, own in enumerate(parts) for _ in own]
+            and coded == of_dates & set(self.categories)
+            and set(self.dates) <= set(names)
+            and set(self.categories) <= set(self.columns)
+            and all(isinstance(value, Category) for values in self.categories.values() for value in values)
+        )
+        if not whole:
+            raise ValueError("its columns contradict each other")
 
     def _read(self, column: pd.Series[Any], name: str) -> Iterator[tuple[str, pd.Series[Any]]]:
         """What engines read of a user's column."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from omegaconf import OmegaConf
 from pytorch_tabular import models
 from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.common.heads import LinearHeadConfig
@@ -18,11 +17,15 @@ from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.tabular.choices import import_class, unknown
 from bridges_tabular.tabular.head import HEADS, head_class
+from bridges_tabular.tabular.inner import STACK, backbone_config
+from bridges_tabular.tabular.trial import Network
+
+# a step of AdamW moves a weight by about so much
+LARGEST_LEARNING_RATE = 1e3
 
 # a mixture density network is itself a head, with an objective of its own
 _NOT_BACKBONES = ("MDNConfig",)
 _LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
-_STACK = "StackingModelConfig"
 
 
 def backbone_names() -> list[str]:
@@ -37,22 +40,10 @@ def backbone_names() -> list[str]:
 def _check_backbone(name: str, params: dict[str, Any]) -> None:
     if name not in backbone_names():
         raise ValueError(unknown("backbone", name, backbone_names()))
-    known = [item.name for item in fields(getattr(models, name)) if item.init]
+    known = [item.name for item in fields(getattr(models, name)) if item.init and item.name[0] != "_"]
     for key in params:
         if key not in known:
             raise ValueError(unknown(f"backbone_config_params of {name}", key, known))
-
-
-def _member(backbone_config_class: str, **params: Any) -> ModelConfig:
-    """Configuration of one network of a stack."""
-    return getattr(models, backbone_config_class)(task="regression", **params)
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A configuration of OmegaConf as plain values."""
-    container = OmegaConf.to_container(config)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def _shared_field(name: str) -> Any:
@@ -125,6 +116,7 @@ class BridgeConfig(ModelConfig):
         self._check_keys()
         self._check_numbers()
         self._check_combinations()
+        self.network.check()
 
     @property
     def linear_head_config(self) -> dict[str, Any]:
@@ -151,17 +143,26 @@ class BridgeConfig(ModelConfig):
 
     def backbone_config(self) -> ModelConfig:
         """The configuration of the backbone."""
-        params = {"head_config": self.linear_head_config, **self.backbone_config_params}
-        if self.backbone_config_class == _STACK:
-            params["model_configs"] = [_member(**member) for member in params.get("model_configs", [])]
-        return getattr(models, self.backbone_config_class)(task="regression", **params)
+        return backbone_config(self.backbone_config_class, self.backbone_config_params, self.linear_head_config)
+
+    @property
+    def network(self) -> Network:
+        """What decides whether the network can be built."""
+        return Network(
+            self.backbone_config_class,
+            self.backbone_config_params,
+            self.linear_head_config,
+            head_class(self.head_kind) if SCHEMES[self.scheme].has_classes else None,
+            self.head_params,
+            self.n_bins,
+        )
 
     def _check_keys(self) -> None:
         _check_backbone(self.backbone_config_class, self.backbone_config_params)
-        if self.backbone_config_class == _STACK:
+        if self.backbone_config_class == STACK:
             members = self.backbone_config_params.get("model_configs", [])
             if not members:
-                raise ValueError(f"{_STACK} needs model_configs, a list with the backbone_config_class of each member")
+                raise ValueError(f"{STACK} needs model_configs, a list with the backbone_config_class of each member")
             for member in members:
                 params = {key: value for key, value in member.items() if key != "backbone_config_class"}
                 _check_backbone(member.get("backbone_config_class", ""), params)
@@ -175,8 +176,10 @@ class BridgeConfig(ModelConfig):
         for name, parameter in PARAMETERS.items():
             if hasattr(self, name):
                 parameter.check(getattr(self, name))
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 < self.learning_rate <= LARGEST_LEARNING_RATE:
+            raise ValueError(
+                f"learning_rate must be positive and at most {LARGEST_LEARNING_RATE:g}, got {self.learning_rate}"
+            )
 
     def _check_combinations(self) -> None:
         scheme = SCHEMES[self.scheme]

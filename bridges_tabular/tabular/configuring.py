@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from pytorch_tabular.config import DataConfig, InferredConfig, OptimizerConfig, TrainerConfig
+from pytorch_tabular.config import DataConfig, OptimizerConfig, TrainerConfig
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.tabular.config import BridgeConfig
 from bridges_tabular.tabular.defaults import backbone_params
 from bridges_tabular.tabular.features import FeatureTensors
 
+# names of BridgeConfig's that a regressor has others for
+_OURS = {"backbone_config_params": "backbone_params", "backbone_config_class": "backbone", "head_config": "head_params"}
 _FIELDS = frozenset(item.name for item in fields(BridgeConfig))
 # hyper-parameters of the method that a regressor and BridgeConfig call by the same name
 SHARED = tuple(name for name in PARAMETERS if name in _FIELDS)
@@ -25,18 +28,26 @@ def bridge_config(params: Mapping[str, Any]) -> BridgeConfig:
     Raises
     ------
     ValueError
-        If no model could use it.
+        If no model could use it; in one line that names the parameter.
     """
-    return BridgeConfig(
-        task="regression",
-        backbone_config_class=params["backbone"],
-        backbone_config_params=backbone_params(params["backbone"], params["backbone_params"]),
-        head_config={"kind": params["head"], **(params["head_params"] or {})},
-        encoder=params["encoder"],
-        learning_rate=float(params["learning_rate"]),
-        # numbers of NumPy are none of OmegaConf's
-        **{name: PARAMETERS[name].kind(params[name]) for name in SHARED},
-    )
+    if "kind" in (params["head_params"] or {}):
+        raise ValueError("head_params holds 'kind', which the parameter 'head' decides")
+    try:
+        return BridgeConfig(
+            task="regression",
+            backbone_config_class=params["backbone"],
+            backbone_config_params=backbone_params(params["backbone"], params["backbone_params"]),
+            head_config={"kind": params["head"], **(params["head_params"] or {})},
+            encoder=params["encoder"],
+            learning_rate=float(params["learning_rate"]),
+            # numbers of NumPy are none of OmegaConf's
+            **{name: PARAMETERS[name].kind(params[name]) for name in SHARED},
+        )
+    except ValueError as error:
+        said = str(error)
+        for theirs, ours in _OURS.items():
+            said = said.replace(theirs, ours)
+        raise ValueError(said) from None
 
 
 def full_config(
@@ -46,8 +57,8 @@ def full_config(
     parts = [
         DataConfig(
             target=[f"target {index}" for index in range(n_targets)],
-            continuous_cols=features.continuous_names,
-            categorical_cols=features.categorical_names,
+            continuous_cols=[_literal(name) for name in features.continuous_names],
+            categorical_cols=[_literal(name) for name in features.categorical_names],
         ),
         bridge,
         TrainerConfig(batch_size=batch_size, max_epochs=epochs),
@@ -63,17 +74,6 @@ def full_config(
     return merged
 
 
-def inferred_config(features: FeatureTensors, n_targets: int) -> DictConfig:
-    """What pytorch-tabular's datamodule would infer from the table."""
-    cardinalities = features.cardinalities
-    config: DictConfig = OmegaConf.structured(
-        InferredConfig(
-            categorical_dim=len(cardinalities),
-            continuous_dim=len(features.continuous_names),
-            output_dim=n_targets,
-            categorical_cardinality=cardinalities,
-            # the rule of pytorch-tabular's own datamodule
-            embedding_dims=[(cardinality, min(50, (cardinality + 1) // 2)) for cardinality in cardinalities],
-        )
-    )
-    return config
+def _literal(name: str) -> str:
+    """A name as OmegaConf has to be given it, for which ``${`` begins a reference."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", name)

@@ -60,12 +60,14 @@ class TensorTable:
 class ShuffledBatches:
     """Iterates over a table in batches, in a new order on each pass.
 
-    Batches differ by at most one row, so that none is too small for batch normalisation.
+    Batches differ by at most one row, and none is of a single row, too few for batch normalisation, unless
+    ``batch_size`` is 1 or the table has no more: batches of 2 become some of 3 where the number of rows is odd.
     """
 
     def __init__(self, table: TensorTable, batch_size: int, generator: torch.Generator) -> None:
         self._table = table
-        self._n_batches = max(1, -(-len(table) // batch_size))
+        most = len(table) if batch_size == 1 else len(table) // 2
+        self._n_batches = max(1, min(-(-len(table) // batch_size), most))
         self._generator = generator
 
     def __len__(self) -> int:

@@ -13,25 +13,31 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.regressors.engine import State
-from bridges_tabular.regressors.forecast import Code, Forecast, subset
+from bridges_tabular.core.schemes import SCHEMES
+from bridges_tabular.regressors.engine import NotTrusted, State, entry
+from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.learned import class_use
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.tabular import defaults
-from bridges_tabular.tabular.config import plain
-from bridges_tabular.tabular.configuring import bridge_config, full_config, inferred_config
+from bridges_tabular.tabular.configuring import bridge_config, full_config
 from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import building
 from bridges_tabular.tabular.evaluation import predict_batches
 from bridges_tabular.tabular.features import FeatureTensors
+from bridges_tabular.tabular.inner import inferred_config, plain
+from bridges_tabular.tabular.limits import Limited
 from bridges_tabular.tabular.model import BridgeModel
 from bridges_tabular.tabular.training import TrainingOptions, train
 
 Floats = NDArray[np.float64]
+
+# what building takes beside the arrays of a network: stand-ins, initial values
+_SPARE, _SPARE_NUMBERS = 3, 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +90,6 @@ class TabularTrained:
         plain_state = {
             "best_epoch": self.best_epoch,
             "config": plain(self.model.hparams),
-            "inferred_config": plain(self.model.kwargs["inferred_config"]),
         }
         arrays = {f"weights.{name}": tensor.numpy() for name, tensor in self.model.state_dict().items()}
         arrays |= {f"features.{name}": array for name, array in self.features.arrays().items()}
@@ -140,28 +145,21 @@ class TabularEngine:
         best = self._train(model, first.features, everything, None, first.best_epoch + 1, seed, Report())
         return self._trained(model, first.features, best, everything)
 
-    def restore(
-        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], trusted: Collection[str]
-    ) -> TabularTrained:
+    def restore(self, state: Mapping[str, Any], arrays: Arrays, trusted: Collection[str]) -> TabularTrained:
         """Rebuild a trained network from what its ``state`` returned.
 
         Raises
         ------
-        ValueError
+        NotTrusted
             If it has a head or an encoder of a module that is neither imported nor named in ``trusted``.
         """
-        _check_trusted(state["config"], trusted)
-        features = FeatureTensors.from_arrays(self.columns, subset(arrays, "features."))
-        model = _loaded(
-            OmegaConf.create(state["config"]),
-            OmegaConf.create(state["inferred_config"]),
-            # what was read from a file may not be written to
-            {name: torch.tensor(array) for name, array in subset(arrays, "weights.").items()},
-        )
-        use = subset(arrays, "use.")
-        return TabularTrained(
-            model, features, state["best_epoch"], [use[str(index)] for index in range(len(use))], self.prepared
-        )
+        config = entry(state, "config", dict)
+        _check_trusted(config, trusted)
+        features = FeatureTensors.from_arrays(self.columns, arrays.part("features."))
+        model = _restored(config, features, arrays.part("weights."))
+        codecs = model.codecs if model.scheme.has_code else []
+        use = [arrays.take_finite(f"use.{index}", codec.bins.n_bins) for index, codec in enumerate(codecs)]
+        return TabularTrained(model, features, entry(state, "best_epoch", int), use, self.prepared)
 
     def new_model(self, features: FeatureTensors, rows: Rows, seed: int) -> BridgeModel:
         """A network to train: with its bins on the targets of some rows, or as it was at the end of the last fit."""
@@ -169,7 +167,7 @@ class TabularEngine:
         epochs, size = self.epochs(rows), self.rows_per_batch(rows)
         bridge, decay = bridge_config(self.params), self.params["weight_decay"]
         config = full_config(bridge, features, n_targets, size, epochs, decay)
-        inferred = inferred_config(features, n_targets)
+        inferred = inferred_config(len(features.continuous_names), features.cardinalities, n_targets)
         if self.start is not None:
             return _continued(self.start, config, inferred)
         with building(seed):
@@ -232,7 +230,7 @@ def _check_trusted(config: Mapping[str, Any], trusted: Collection[str]) -> None:
     for path in (config["encoder"], config["head_config"]["kind"]):
         module = "" if path is None else path.rpartition(".")[0]
         if module and path not in trusted and module not in sys.modules:
-            raise ValueError(f"the saved model was made with {path}, which is not imported: name it in trusted")
+            raise NotTrusted(f"the saved model was made with {path}, which is not imported: name it in trusted")
 
 
 def _continued(start: TabularTrained, config: DictConfig, inferred: DictConfig) -> BridgeModel:
@@ -242,6 +240,29 @@ def _continued(start: TabularTrained, config: DictConfig, inferred: DictConfig) 
         raise ValueError(
             "warm_start: the last fit was of a network or a scheme that these parameters do not make"
         ) from None
+
+
+def _restored(config: Mapping[str, Any], features: FeatureTensors, weights: Arrays) -> BridgeModel:
+    """The network that a configuration describes, if it has just such weights."""
+    targets = len(weights.take("target_mean", None, dtype=np.float32))
+    heads = len([name for name in weights if name.endswith(".codec.bits")])
+    if heads != (targets if SCHEMES[config["scheme"]].has_classes else 0):
+        raise weights.error("target_mean", f"is of {targets} targets, but there are bins of {heads}")
+    inferred = inferred_config(len(features.continuous_names), features.cardinalities, targets)
+    numbers = sum(array.size for array in weights.values())
+    with building(0), Limited(_SPARE * numbers + _SPARE_NUMBERS, "the arrays of the saved model"):
+        model = BridgeModel(OmegaConf.create(dict(config)), inferred_config=inferred)
+    # sizes of what is fitted to targets follow the arrays
+    own = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    fixed = {name: array for name, array in own.items() if not name.startswith("terms.")}
+    for name, array in fixed.items():
+        weights.take(name, *array.shape, dtype=array.dtype)
+    for index, codec in enumerate(model.codecs):
+        codec.restore(weights.part(f"terms.{index}.codec."))
+    # what was read from a file may not be written to
+    model.load_state_dict({name: torch.tensor(weights[name]) for name in model.state_dict()})
+    model.eval()
+    return model
 
 
 def _loaded(config: DictConfig, inferred: DictConfig, weights: Mapping[str, torch.Tensor]) -> BridgeModel:

@@ -12,8 +12,7 @@ from torch import Tensor
 from bridges_tabular.core.scores import crps_of_masses
 from bridges_tabular.tabular.datamodule import EVALUATION_BATCH, Batch, TensorTable
 from bridges_tabular.tabular.model import BridgeModel
-
-PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+from bridges_tabular.tabular.trial import PRECISIONS
 
 Outputs = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.tables import TableEncoder
 
 # rows whose numbers stay in the processor's cache while they are worked on
@@ -108,9 +108,13 @@ class FeatureTensors:
         return {"median": self._median, "mean": self._mean, "scale": self._scale, "indicators": self._indicators}
 
     @classmethod
-    def from_arrays(cls, columns: TableEncoder, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, columns: TableEncoder, arrays: Arrays) -> Self:
         """Rebuild from :meth:`arrays`."""
-        features = cls(columns)
-        features._median, features._mean = arrays["median"], arrays["mean"]
-        features._scale, features._indicators = arrays["scale"], arrays["indicators"]
+        features, p = cls(columns), len(columns.numeric_columns)
+        features._median, features._mean, features._scale = (
+            arrays.take_finite(name, p) for name in ("median", "mean", "scale")
+        )
+        features._indicators = arrays.take("indicators", None, dtype=np.int64)
+        if not np.isin(features._indicators, np.arange(p)).all():
+            raise arrays.error("indicators", f"names none of {p} columns")
         return features

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from copy import deepcopy
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_tabular.models.base_model import BaseModel, _create_optimizer
-from pytorch_tabular.models.common.heads.blocks import LinearHead
-from pytorch_tabular.utils import getattr_nested
 from torch import Tensor, nn
 
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import weighted_mean
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.tabular.config import BridgeConfig, plain
+from bridges_tabular.tabular.config import BridgeConfig
 from bridges_tabular.tabular.datamodule import Batch
-from bridges_tabular.tabular.head import BridgeHead, MixedLinear, head_class
+from bridges_tabular.tabular.head import BridgeHead, head_class
+from bridges_tabular.tabular.inner import build_inner, fold_into_last_layer, plain
 from bridges_tabular.tabular.terms import TargetTerms
 
 Floats = NDArray[np.float64]
@@ -76,16 +74,8 @@ class BridgeModel(BaseModel):
             heads = []
             raw_dim = hparams.output_dim
         self.bridge_heads = nn.ModuleList(heads)
-        self.inner = self._build_inner(bridge, own, raw_dim)
-        self.is_mixed = bool(heads) and _fold_into_last_layer(self.inner.head, heads)
-
-    def _build_inner(self, bridge: BridgeConfig, own: dict[str, Any], raw_dim: int) -> BaseModel:
-        backbone = OmegaConf.structured(bridge.backbone_config())
-        # the backbone's own settings win, but it also reads some of the trainer's and of the data's
-        config = OmegaConf.create(own | plain(backbone) | {"target_range": None})
-        inferred = deepcopy(self.kwargs["inferred_config"])
-        inferred.output_dim = raw_dim
-        return getattr_nested(backbone._module_src, backbone._model_name)(config, inferred_config=inferred)
+        self.inner = build_inner(bridge.backbone_config(), own, self.kwargs["inferred_config"], raw_dim)
+        self.is_mixed = bool(heads) and fold_into_last_layer(self.inner.head, heads)
 
     @property
     def backbone(self) -> nn.Module:
@@ -315,17 +305,3 @@ class BridgeModel(BaseModel):
                 "interval": self.hparams.lr_scheduler_interval,
             },
         }
-
-
-def _fold_into_last_layer(module: nn.Module, heads: list[BridgeHead]) -> bool:
-    """Let the last linear layer do what the heads do linearly, where the network ends in one and one alone."""
-    linear_heads = [part for part in module.modules() if isinstance(part, LinearHead)]
-    for part in linear_heads:
-        # pytorch-tabular's initialisation is larger than torch's own, and logits that start large start far from
-        # any smooth distribution
-        part.layers[-1].reset_parameters()
-    if len(linear_heads) != 1:
-        return False
-    layers = linear_heads[0].layers
-    layers[-1] = MixedLinear(layers[-1], heads)
-    return True

@@ -25,9 +25,9 @@ from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.tabular.bar import epoch_bar
 from bridges_tabular.tabular.configuring import SHARED, bridge_config
 from bridges_tabular.tabular.engine import TabularEngine, TabularTrained
-from bridges_tabular.tabular.evaluation import PRECISIONS
 from bridges_tabular.tabular.model import BridgeModel
 from bridges_tabular.tabular.training import METRICS, TrainingOptions
+from bridges_tabular.tabular.trial import PRECISIONS, check_precision
 
 
 def _has_encoder(self: TabularBridgeRegressor) -> bool:
@@ -237,11 +237,19 @@ class TabularBridgeRegressor(BridgeRegressor):
             In one line that names the parameter, its value and what would be valid.
         """
         super().check_params()
-        bridge_config(self.get_params(deep=False))
+        network = bridge_config(self.get_params(deep=False)).network
         if self.early_stopping_metric == "crps" and not SCHEMES[self.scheme].has_code:
             raise ValueError(f"early_stopping_metric='crps' needs a scheme with a code, got scheme={self.scheme!r}")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device='cuda': there is no such device here; use 'cpu' or 'auto'")
+        check_precision(self._device, self.precision)
+        if self.learning_rate * self.weight_decay > 1:
+            raise ValueError(
+                f"weight_decay={self.weight_decay} with learning_rate={self.learning_rate}: "
+                "a step would turn weights around; their product must be at most 1"
+            )
+        if self.batch_size == 1 and (reason := network.fails(rows=1)) is not None:
+            raise ValueError(f"batch_size=1 is too small for {self.backbone}: {reason}")
 
     @property
     def model_(self) -> BridgeModel:
@@ -302,10 +310,13 @@ class TabularBridgeRegressor(BridgeRegressor):
         check_is_fitted(self)
         return cast(TabularTrained, self._trained)
 
+    @property
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
     def _engine(self, columns: TableEncoder, prepared: Prepared) -> TabularEngine:
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         return TabularEngine(
             columns,
             prepared,
@@ -313,7 +324,7 @@ class TabularBridgeRegressor(BridgeRegressor):
             TrainingOptions(
                 metric=self.early_stopping_metric,
                 patience=self.patience,
-                device=torch.device(device),
+                device=self._device,
                 precision=self.precision,
                 compile=bool(self.compile),
             ),

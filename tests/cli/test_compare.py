@@ -21,7 +21,8 @@ import pytest
 import yaml
 
 from bridges_tabular.cli import main
-from bridges_tabular.experiments import comparison, training
+from bridges_tabular.experiments import job, training
+from bridges_tabular.experiments.folders import new_folder
 
 read_csv = functools.partial(pd.read_csv, float_precision="round_trip")
 
@@ -33,7 +34,7 @@ def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     def fit_and_score(*_: Any) -> None:
         raise AssertionError("a model was fitted")
 
-    for module in (comparison, training):
+    for module in (job, training):
         monkeypatch.setattr(module, "fit_and_score", fit_and_score)
 
 
@@ -95,7 +96,8 @@ def test_compare_trains_the_bundled_experiment(
         (["models.xgboost.engine=lightgbm"], ["models.xgboost.engine", "'lightgbm'", "tabular", "xgboost"]),
         (["models.network.backbone=Gandalf"], ["models.network", "'Gandalf'", "GANDALFConfig"]),
         (["models.network.placement=kmean"], ["models.network", "'kmean'", "kmeans", "uniform"]),
-        (["--out", "notes"], ["notes", "holds files that are not a run"]),
+        (["--out", "notes"], ["notes holds thesis.tex", "--out"]),
+        (["--out", "notes", "--overwrite"], ["notes holds thesis.tex", "--out"]),
         (["--out", "run"], ["run", "holds another run", "--overwrite"]),
         (["--out", "bad.csv"], ["bad.csv", "is a file"]),
         (["--quite"], ["unknown option '--quite'", "did you mean '--quiet'"]),
@@ -107,9 +109,9 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ) -> None:
     (folder / "notes").mkdir()
     (folder / "notes" / "thesis.tex").touch()
-    (folder / "run").mkdir()
-    for name in ("run/config.yaml", "run/results.csv"):
-        (folder / name).touch()
+    with new_folder("run", False, {}) as run:
+        for name in ("config.yaml", "results.csv"):
+            (run / name).touch()
     (folder / "none.csv").write_text("a,price\n", encoding="utf-8")
     (folder / "bad.csv").write_text("a,holes,same\n1,,5\n2,,5\n3,inf,5\n4,1,5\n", encoding="utf-8")
     before = sorted(folder.rglob("*"))

@@ -160,6 +160,7 @@ def test_a_saved_run_holds_its_files(content: dict[str, Any], tmp_path: Path) ->
         "examples.json",
         "facts.json",
         "importance.csv",
+        "manifest.json",
         "predictions.csv",
         "report.html",
         "results.csv",

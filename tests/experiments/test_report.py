@@ -197,6 +197,9 @@ def test_use_and_entropy_of_a_code_are_drawn_as_they_are(run: Path) -> None:
     encoder["psi"] = [[0.25] * 4 + [0.0] * 4] * half + [[0.0] * 6 + [0.5] * 2] * (len(encoder["y"]) - half)
     encoder["use"] = [0.3, 0.0, 0.1, 0.1, 0.2, 0.1, 0.15, 0.05]
     (run / "encoders.json").write_text(json.dumps([encoder]), encoding="utf-8")
+    with pytest.raises(ExperimentError, match=r"encoders\.json is damaged: .* delete manifest\.json to have it shown"):
+        write_report(run)
+    (run / "manifest.json").unlink()
     write_report(run)
     page = read(run)
     bars, alike = figures_of(page, "Use of bins").popitem()[1]["data"]

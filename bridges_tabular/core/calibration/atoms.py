@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray, Rows, midpoints, search_rows
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration.pooling import Pool, rows_of
 
 _LEAST_SHARE = 0.01
@@ -39,6 +40,14 @@ class Atoms(NamedTuple):
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """State as named arrays."""
         return self._asdict()
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Atoms:
+        """Rebuild from :meth:`arrays`."""
+        values = arrays.take_finite("values", None)
+        if not values.size:
+            raise arrays.error("values", "is empty")
+        return cls(values, *(arrays.take(name, len(values)) for name in ("lower", "upper", "taken")))
 
 
 class Ties(NamedTuple):

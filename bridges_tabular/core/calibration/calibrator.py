@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridges_tabular.core._cells import FloatArray, Rows
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration.atoms import Atoms, Ties, find_ties, pool_with_atoms
 from bridges_tabular.core.calibration.deconvolution import Deconvolution
 from bridges_tabular.core.calibration.pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
 from bridges_tabular.core.calibration.residuals import LEVELS, LocalResiduals, thinned
-from bridges_tabular.core.calibration.sharpness import best_sharpness
+from bridges_tabular.core.calibration.sharpness import ITERATIONS, best_sharpness
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.core.parameters import PARAMETERS, Calibration
@@ -225,18 +226,22 @@ class DistributionCalibrator:
     def from_arrays(
         cls, method: Calibration, encoder: TargetEncoder | None, arrays: Mapping[str, NDArray[Any]]
     ) -> Self:
-        """Rebuild from the method, the encoder it was fitted with and :meth:`arrays`."""
-        made = cls(method)
-        iterations, made._width, made.deviation_, as_asked = arrays["fit"].tolist()
+        """Rebuild from the method, the encoder it was fitted with and :meth:`arrays`.
+
+        Raises
+        ------
+        ArrayError
+            If they are none of such a calibrator.
+        """
+        given, made = Arrays.of(arrays), cls(method)
+        iterations, made._width, made.deviation_, as_asked = given.take_finite("fit", 4).tolist()
+        if iterations not in ITERATIONS:
+            raise given.error("fit", f"holds {iterations:g} iterations, expected one of {ITERATIONS}")
         made._iterations, made.fitted_ = int(iterations), method if as_asked else "none"
         made._deconvolution = None if encoder is None else Deconvolution(encoder)
-        parts: dict[str, dict[str, NDArray[np.float64]]] = {"residuals": {}, "atoms": {}}
-        for name, array in arrays.items():
-            part, _, key = name.partition(".")
-            if key:
-                parts[part][key] = array
-        made._residuals = LocalResiduals.from_arrays(parts["residuals"]) if parts["residuals"] else None
-        made._atoms = Atoms(**parts["atoms"]) if parts["atoms"] else None
+        residuals, atoms = given.part("residuals."), given.part("atoms.")
+        made._residuals = LocalResiduals.from_arrays(residuals) if residuals else None
+        made._atoms = Atoms.from_arrays(atoms) if atoms else None
         return made
 
     def _checked(

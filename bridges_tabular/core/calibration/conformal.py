@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.distribution import BinnedDistribution
 
 
@@ -92,7 +93,14 @@ class ConformalIntervals:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from :meth:`arrays`."""
-        made = cls()
-        made._scores, made._weights = arrays["scores"], arrays["weights"]
+        """Rebuild from :meth:`arrays`.
+
+        Raises
+        ------
+        ArrayError
+            If they are none of such an object.
+        """
+        given, made = Arrays.of(arrays), cls()
+        made._scores = given.take_finite("scores", None)
+        made._weights = given.take_finite("weights", len(made._scores))
         return made

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray
+from bridges_tabular.core.arrays import Arrays
 
 Ranks = NDArray[np.float32]
 
@@ -109,12 +110,14 @@ class LocalResiduals:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[np.float64]]) -> Self:
+    def from_arrays(cls, arrays: Arrays) -> Self:
         """Rebuild from :meth:`arrays`."""
-        share, bandwidth, mean_variance = arrays["choice"].tolist()
-        return cls(
-            arrays["point_knots"], arrays["spread_knots"], arrays["table"], Choice(share, bandwidth), mean_variance
-        )
+        share, bandwidth, mean_variance = arrays.take("choice", 3).tolist()
+        point, spread = (arrays.take_finite(f"{name}_knots", _RANK_KNOTS) for name in ("point", "spread"))
+        table = arrays.take_finite("table", None, None, LEVELS.size)
+        if not table.size:
+            raise arrays.error("table", "is empty")
+        return cls(point, spread, table, Choice(share, bandwidth), mean_variance)
 
 
 def _places(point: FloatArray, relative: FloatArray, weight: FloatArray) -> Ranks:

@@ -10,7 +10,7 @@ from bridges_tabular.core._cells import FloatArray, midpoints
 from bridges_tabular.core.calibration.deconvolution import Deconvolution
 from bridges_tabular.core.calibration.residuals import thinned
 
-_ITERATIONS = (0, 4, 16, 64, 256)
+ITERATIONS = (0, 4, 16, 64, 256)
 # Share of the score that more iterations must gain: the last ones take nearly all the time.
 _LEAST_GAIN = 1e-3
 # Iterations are chosen on fewer rows than the width, whose noise falls to 1 % with so many.
@@ -53,7 +53,7 @@ def best_sharpness(
     """
     few = thinned(len(pi), _ROWS_FOR_ITERATIONS)
     best, least, done, sharp = Sharpness(0, 1.0), np.inf, 0, None
-    for iterations in _ITERATIONS if undo else (0,):
+    for iterations in ITERATIONS if undo else (0,):
         # without iterations the fine cells say no more than the classes
         edges, masses = deconvolution.classes, pi[few]
         if iterations:

@@ -6,6 +6,7 @@ from bridges_tabular.experiments.sections.calibration import Calibration
 from bridges_tabular.experiments.sections.curves import Curves
 from bridges_tabular.experiments.sections.differences import Differences
 from bridges_tabular.experiments.sections.distributions import Distributions
+from bridges_tabular.experiments.sections.failures import Failures
 from bridges_tabular.experiments.sections.features import Features
 from bridges_tabular.experiments.sections.findings import Findings
 from bridges_tabular.experiments.sections.learned import Learned
@@ -16,6 +17,7 @@ from bridges_tabular.experiments.sections.truth import Truth
 # in the order of the page: over all tables, of each table, over all tables
 FIRST = (Across(),)
 OF_TABLE = (
+    Failures(),
     Findings(),
     Scores(),
     Differences(),

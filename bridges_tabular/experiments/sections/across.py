@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bridges_tabular.experiments import statistics
+from bridges_tabular.experiments.results import summarize
 from bridges_tabular.experiments.run import Run
 from bridges_tabular.experiments.scores import TESTED
 from bridges_tabular.experiments.sections.base import Page, Section
@@ -115,7 +116,7 @@ class Ranking:
 
 def over_tables(results: pd.DataFrame, baseline: str, score: str) -> Ranking | None:
     """Rank the models that have a score on every table; None where fewer than two have, or the baseline has not."""
-    means = results.groupby(["table", "model"], sort=False)[score].mean().unstack("model")
+    means = summarize(results).pivot(index="table", columns="model", values=score)
     means = means.loc[results["table"].unique(), results["model"].unique()].dropna(axis="columns")
     if baseline not in means or means.shape[1] < 2 or not (means > 0).all(axis=None):
         return None

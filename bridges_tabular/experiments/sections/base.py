@@ -7,30 +7,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import pandas as pd
-
 from bridges_tabular.experiments.engines import Regressor
+from bridges_tabular.experiments.parts import Part
 from bridges_tabular.experiments.run import File, Run
 from bridges_tabular.experiments.sections.drawing import Figure, Look, looks
 from bridges_tabular.experiments.tables import Split, Table
 
 
 @dataclass(frozen=True)
-class FittedModels:
-    """All models of one table, fitted on its first split.
+class FittedModel:
+    """A model of one table, fitted on its first split; gone when the next one is fitted.
 
     Attributes
     ----------
     table, split : Table, Split
-    models : dict of Regressor
-    predictions : DataFrame
-        Of all models for the test rows, as in predictions.csv.
+    name : str
+    model : Regressor
     """
 
     table: Table
     split: Split
-    models: Mapping[str, Regressor]
-    predictions: pd.DataFrame
+    name: str
+    model: Regressor
+
+
+@dataclass(frozen=True)
+class FirstSplit:
+    """What was kept of all models of one table that were fitted on its first split.
+
+    Attributes
+    ----------
+    table, split : Table, Split
+    parts : dict of Part
+        By the names of the models.
+    """
+
+    table: Table
+    split: Split
+    parts: Mapping[str, Part]
 
 
 class Page:
@@ -73,9 +87,14 @@ class Section(ABC):
     link: ClassVar[str] = ""
     file: ClassVar[File | None] = None
 
-    def collect(self, fitted: FittedModels) -> Any:
-        """Return the content of ``file`` for one table."""
-        raise NotImplementedError(f"{type(self).__name__} has a file and collects nothing for it")
+    def collect(self, fitted: FittedModel) -> Any:
+        """Return what ``file`` is to hold of one model; None where :meth:`join` needs nothing of it."""
+        return None
+
+    def join(self, first: FirstSplit) -> Any:
+        """Return the content of ``file`` for one table, from what was kept of its models."""
+        assert self.file is not None
+        return self.file.join([part.collected[self.file] for part in first.parts.values()])
 
     @abstractmethod
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:

@@ -10,18 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.core.distribution import BinnedDistribution
-from bridges_tabular.experiments.engines import Regressor
+from bridges_tabular.experiments.parts import Cells, Part
 from bridges_tabular.experiments.run import File, Run
-from bridges_tabular.experiments.sections.base import FittedModels, Page, Section
+from bridges_tabular.experiments.sections.base import FirstSplit, Page, Section
 from bridges_tabular.experiments.sections.drawing import INK, Figure, Look, axis, digits, line, of_model
 from bridges_tabular.experiments.tables import Split, Table
 
 # how many rows of each kind
 _ROWS = 3
+_CANDIDATES = 20_000
 _KINDS = {
     "random": ("Random rows", "Drawn at random from the test rows."),
-    "worst": ("Worst rows", "The test rows that the models predicted worst on average."),
-    "best": ("Best rows", "The test rows that the models predicted best on average."),
+    "worst": ("Worst rows", "The test rows that the models predicted worst on average{}."),
+    "best": ("Best rows", "The test rows that the models predicted best on average{}."),
 }
 _GRID_CELLS = 64
 
@@ -32,15 +33,18 @@ class Distributions(Section):
     key, title, link = "distributions", "Predictive distributions", "Distributions"
     file = File("examples.json")
 
-    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:
-        examples = choose_examples(fitted.table, fitted.split, fitted.predictions)
-        X_test = fitted.table.X.iloc[fitted.split.test]
-        for name, model in fitted.models.items():
-            add_model(examples, name, model, X_test)
+    def join(self, first: FirstSplit) -> list[dict[str, Any]]:
+        positions = candidates(first.split)
+        examples = choose_examples(first.table, first.split, positions, first.parts)
+        for name, part in first.parts.items():
+            add_model(examples, name, part, positions)
         return examples
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         examples, target = run.collected[self.file], run.table["target"]
+        if not examples:
+            return None
+        drawn = f", of {_CANDIDATES:,} drawn at random" if run.table["parts"]["test"] > _CANDIDATES else ""
         groups = []
         for kind, (title, note) in _KINDS.items():
             figures = [
@@ -54,38 +58,55 @@ class Distributions(Section):
                 if example["kind"] == kind
             ]
             if figures:
-                groups.append({"title": title, "note": note, "figures": figures})
-        said = examples[0]["models"].values() if examples else []
+                groups.append({"title": title, "note": note.format(drawn), "figures": figures})
+        said = examples[0]["models"].values()
         return {"groups": groups, "has_points": any(one["distribution"] is None for one in said)}
 
 
-def choose_examples(table: Table, split: Split, predictions: pd.DataFrame) -> list[dict[str, Any]]:
+def candidates(split: Split) -> NDArray[np.int64]:
+    """Positions among the test rows of a split of those that examples are chosen from: all, or a seeded draw.
+
+    The distributions of so many rows are kept until all models are fitted.
+    """
+    n = len(split.test)
+    if n <= _CANDIDATES:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(split.seed).choice(n, _CANDIDATES, replace=False))
+
+
+def choose_examples(
+    table: Table, split: Split, positions: NDArray[np.int64], parts: Mapping[str, Part]
+) -> list[dict[str, Any]]:
     """Choose test rows: those that the models predicted worst and best on average, and some at random.
 
     Parameters
     ----------
     table, split : Table, Split
-    predictions : DataFrame
-        Of every model for the test rows of the split, as in predictions.csv. Rows are ranked by the mean CRPS of
-        the models with a distribution, or by the mean absolute error where there is none.
+    positions : array of shape (m,)
+        Of the candidates among the test rows.
+    parts : dict of Part
+        By models, with their predictions. Rows are ranked by the mean CRPS of the models with a distribution, or by
+        the mean absolute error where there is none.
 
     Returns
     -------
     list of dict
         For :func:`add_model` to complete; values that JSON can hold.
     """
+    if not parts:
+        return []
+    predictions = pd.concat([part.predictions.iloc[positions] for part in parts.values()], ignore_index=True)
     loss = predictions["crps"]
     if loss.isna().all():
         loss = (predictions["y_pred"] - predictions["y_true"]).abs()
     loss_of_row = loss.groupby(predictions["row"]).mean()
     ranked = np.searchsorted(table.rows[split.test], loss_of_row.sort_values(kind="stable").index)
-    n = len(ranked)
-    shuffled = np.random.default_rng(split.seed).permutation(n)
+    shuffled = np.random.default_rng(split.seed).permutation(positions)
     wanted = {"worst": ranked[::-1][:_ROWS], "best": ranked[:_ROWS], "random": shuffled}
     taken: set[int] = set()
     chosen: dict[str, list[int]] = {}
-    for kind, positions in wanted.items():
-        chosen[kind] = [int(p) for p in positions if p not in taken][:_ROWS]
+    for kind, found in wanted.items():
+        chosen[kind] = [int(p) for p in found if p not in taken][:_ROWS]
         taken |= set(chosen[kind])
     return [
         {
@@ -102,14 +123,13 @@ def choose_examples(table: Table, split: Split, predictions: pd.DataFrame) -> li
     ]
 
 
-def add_model(examples: list[dict[str, Any]], name: str, model: Regressor, X_test: pd.DataFrame) -> None:
-    """Add what a fitted model says of each example."""
-    X = X_test.iloc[[example["position"] for example in examples]]
-    points = model.predict(X)
-    distribution = model.predict_distribution(X) if hasattr(model, "predict_distribution") else None
-    for i, (example, point) in enumerate(zip(examples, points, strict=True)):
-        cells = None if distribution is None else _cells(distribution[i])
-        example["models"][name] = {"y_pred": float(point), "distribution": cells}
+def add_model(examples: list[dict[str, Any]], name: str, part: Part, positions: NDArray[np.int64]) -> None:
+    """Add what a model says of each example; ``positions`` are those of the rows of ``part.cells``."""
+    points = part.predictions["y_pred"].to_numpy()
+    for example in examples:
+        at = int(np.searchsorted(positions, example["position"]))
+        cells = None if part.cells is None else _as_lists(part.cells, at)
+        example["models"][name] = {"y_pred": float(points[example["position"]]), "distribution": cells}
 
 
 def read_distribution(description: dict[str, Any]) -> BinnedDistribution | None:
@@ -121,11 +141,12 @@ def read_distribution(description: dict[str, Any]) -> BinnedDistribution | None:
     return BinnedDistribution(cells["edges"], [cells["masses"]], **tails)
 
 
-def _cells(row: BinnedDistribution) -> dict[str, list[float]]:
-    cells = {"edges": np.ravel(row.edges).tolist(), "masses": row.masses[0].tolist()}
-    if row.tail_masses.any():
-        cells |= {"tail_masses": row.tail_masses[0].tolist(), "tail_scales": row.tail_scales[0].tolist()}
-    return cells
+def _as_lists(cells: Cells, at: int) -> dict[str, list[float]]:
+    edges = cells.edges if cells.edges.ndim == 1 else cells.edges[at]
+    lists = {"edges": edges.tolist(), "masses": cells.masses[at].tolist()}
+    if cells.tail_masses[at].any():
+        lists |= {"tail_masses": cells.tail_masses[at].tolist(), "tail_scales": cells.tail_scales[at].tolist()}
+    return lists
 
 
 def example_figure(example: dict[str, Any], look: Mapping[str, Look], target: str) -> Figure:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.core import scores
 from bridges_tabular.experiments.run import File, Run
-from bridges_tabular.experiments.sections.base import FittedModels, Page, Section
+from bridges_tabular.experiments.sections.base import FittedModel, Page, Section
 from bridges_tabular.experiments.sections.drawing import (
     Figure,
     Look,
@@ -36,16 +36,15 @@ class Features(Section):
     key, title, link = "features", "Which features matter", "Features"
     file = File("importance.csv", ("table", "model", "seed", "feature", "increase", "deviation"))
 
-    def collect(self, fitted: FittedModels) -> pd.DataFrame:
+    def collect(self, fitted: FittedModel) -> pd.DataFrame:
         table, split = fitted.table, fitted.split
         X, y = table.X.iloc[split.test], table.y[split.test]
-        found = [
-            permutation_importance(model, X, y, split.seed).assign(table=table.name, model=name, seed=split.seed)
-            for name, model in fitted.models.items()
-        ]
-        return pd.concat(found, ignore_index=True)[list(self.file.columns)]
+        found = permutation_importance(fitted.model, X, y, split.seed)
+        return found.assign(table=table.name, model=fitted.name, seed=split.seed)[list(self.file.columns)]
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
+        if run.collected[self.file].empty:
+            return None
         figure = importance_figure(run.collected[self.file], run.table["target"], page.look)
         return {"figure": page.add(figure, "Permutation importances of the features")}
 

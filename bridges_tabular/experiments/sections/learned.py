@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 
 from bridges_tabular.experiments.run import File, Run
-from bridges_tabular.experiments.sections.base import FittedModels, Page, Section
+from bridges_tabular.experiments.sections.base import FittedModel, Page, Section
 from bridges_tabular.experiments.sections.drawing import SOFT, Figure, Look, axis, digits, line, reference
 
 _GRID = 240
@@ -26,15 +26,11 @@ class Learned(Section):
     key, title, link = "learned", "Between number and classes", "Classes"
     file = File("encoders.json")
 
-    def collect(self, fitted: FittedModels) -> list[dict[str, Any]]:
+    def collect(self, fitted: FittedModel) -> list[dict[str, Any]]:
         table, split = fitted.table, fitted.split
-        X, y = table.X.iloc[split.test], table.y[split.test]
-        found = {name: describe_encoder(model, X, y) for name, model in fitted.models.items()}
-        return [
-            {"table": table.name, "model": name, "seed": split.seed} | encoder
-            for name, encoder in found.items()
-            if encoder is not None
-        ]
+        encoder = describe_encoder(fitted.model, table.X.iloc[split.test], table.y[split.test])
+        key = {"table": table.name, "model": fitted.name, "seed": split.seed}
+        return [] if encoder is None else [key | encoder]
 
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:
         encoders = [_show(encoder, run.table["target"], page) for encoder in run.collected[self.file]]

@@ -28,6 +28,7 @@ def _rows(run: Run, incomparable: set[str]) -> list[dict[str, Any]]:
     """Name of each model, and cells: text, standard error over the seeds, whether it is the best of its column."""
     summary = run.summary
     errors = run.results.groupby("model")[[score.name for score in SCORES]].sem().loc[summary["model"]]
+    errors = errors.mask(summary.set_index("model")[errors.columns].isna())
     columns = []
     for score in SCORES:
         values = summary[score.name].tolist()

@@ -29,16 +29,17 @@ class Time(Section):
     key, title, link = "time", "Accuracy and time", "Time"
 
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:
-        if len(run.models) < 2:
+        results = run.results.dropna(subset="fit_seconds")
+        if results["model"].nunique() < 2:
             return None
         figures = [
             page.add(
-                time_figure(run.results, score.name, score.heading, page.look),
+                time_figure(results, score.name, score.heading, page.look),
                 f"Seconds to train against {score.heading}",
                 score.heading,
             )
             for score in TESTED
-            if run.results[score.name].notna().any()
+            if results[score.name].notna().any()
         ]
         return {"figures": figures}
 

@@ -19,7 +19,9 @@ class Truth(Section):
 
     key, title, link = "truth", "Predicted against true", "Predicted and true"
 
-    def show(self, run: Run, page: Page) -> dict[str, Any]:
+    def show(self, run: Run, page: Page) -> dict[str, Any] | None:
+        if run.predictions.empty:
+            return None
         shown = sample_rows(run.predictions)
         ends = limits(shown)
         return {
@@ -31,6 +33,7 @@ class Truth(Section):
                     name,
                 )
                 for name in run.summary["model"]
+                if name in set(shown["model"])
             ],
         }
 

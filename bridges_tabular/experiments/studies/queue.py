@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import os
-import socket
 import sys
 import threading
 import time
@@ -31,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.studies.space import Space
+from bridges_tabular.regressors.processes import machine
 
 Equip = Callable[[optuna.Study, int], None]
 # seconds
@@ -82,7 +82,7 @@ class TrialQueue:
     def __init__(self, study: optuna.Study, storage: BaseStorage, n_trials: int, space: Space, equip: Equip) -> None:
         self._study, self._storage, self._n_trials, self._space = study, storage, n_trials, space
         self._equip = equip
-        self._worker: dict[str, Any] = {"machine": _machine(), "process": _process(os.getpid()), "beats": 0}
+        self._worker: dict[str, Any] = {"machine": machine(), "process": _process(os.getpid()), "beats": 0}
         self._since = datetime.now()
         self._mine: optuna.Trial | None = None
         self._seen: dict[int, tuple[Any, float]] = {}
@@ -211,7 +211,7 @@ class TrialQueue:
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get("worker")
-        if worker and worker["machine"] == _machine() and _process(worker["process"][0]) != worker["process"]:
+        if worker and worker["machine"] == machine() and _process(worker["process"][0]) != worker["process"]:
             return True
         # clocks of machines differ: what counts is how long we have seen no beat
         beat, since = self._seen.get(trial.number, (None, None))
@@ -238,13 +238,6 @@ def _kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def _losses(trial: FrozenTrial) -> int:
     """Return how many processes a trial has ended if it is lost now."""
     return int(trial.user_attrs.get("losses", 0)) + 1
-
-
-def _machine() -> str:
-    """Name the machine, or the container: process numbers mean something within it alone."""
-    with suppress(OSError):
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-    return socket.gethostname()
 
 
 def _process(pid: int) -> list[Any] | None:

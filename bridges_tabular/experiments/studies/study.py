@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,17 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, StudyBlock
-from bridges_tabular.experiments.comparison import Comparison, compare
+from bridges_tabular.experiments.comparison import Comparison, comparing
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.engines import check_models
-from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_writable, new_file
+from bridges_tabular.experiments.folders import (
+    CONFIG_FILE,
+    RESULTS_FILE,
+    UNFINISHED,
+    check_writable,
+    new_file,
+)
+from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.studies.progress import StudyBars
 from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.quiet import quiet_optuna
@@ -27,6 +35,7 @@ from bridges_tabular.experiments.studies.space import with_values
 from bridges_tabular.experiments.studies.storage import JOURNAL_FILE, PROXY, hide_password, loss_in_words, open_storage
 from bridges_tabular.experiments.studies.table import trials_frame
 from bridges_tabular.experiments.studies.workers import run_workers
+from bridges_tabular.experiments.unfinished import Unfinished
 
 BEST_FILE = "best.yaml"
 TRIALS_FILE = "trials.csv"
@@ -111,7 +120,8 @@ class BridgeStudy:
         check_models(self.experiment)
         data = Data.load(self.experiment)
         self._searches = [Search.prepare(self.experiment, model, data) for model in self._block.models]
-        self._storage = self._open(overwrite)
+        with self._claimed():
+            self._storage = self._open(overwrite)
 
     def optimize(self, quiet: bool = False) -> StudyResult:
         """Run the trials that are missing, then train and test the default and the best configurations.
@@ -124,8 +134,15 @@ class BridgeStudy:
         Raises
         ------
         ExperimentError
-            If trials keep failing, or the storage is lost; what is finished is kept.
+            If trials keep failing, the storage is lost, or another run writes to the folder; what is finished is kept.
         """
+        with self._claimed():
+            return self._optimize(quiet)
+
+    def _claimed(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.out is None else claimed(self.out)
+
+    def _optimize(self, quiet: bool) -> StudyResult:
         deadline = None if self._block.timeout is None else time.monotonic() + self._block.timeout
         with StudyBars(self._searches, quiet) as bars:
             for search in self._searches:
@@ -137,9 +154,10 @@ class BridgeStudy:
             page = render_study(self.experiment, studies, self._searches)
         self._write(TRIALS_FILE, trials.to_csv(index=False))
         self._write(STUDY_FILE, page)
-        self._write(BEST_FILE, _without_password(best).to_yaml())
-        comparison = compare(best, quiet=quiet)
-        self._write(RESULTS_FILE, comparison.results.to_csv(index=False))
+        best = _without_password(best)
+        self._write(BEST_FILE, best.to_yaml())
+        with comparing(best, self.out, quiet) as comparison:
+            self._write(RESULTS_FILE, comparison.results.to_csv(index=False))
         return StudyResult(trials, best, comparison, studies)
 
     @property
@@ -158,6 +176,7 @@ class BridgeStudy:
         else:
             folder = self.out or Path()
             if overwrite and self.out is not None:
+                Unfinished(self.out).discard()
                 for name in _OUTPUTS:
                     (self.out / name).unlink(missing_ok=True)
             with quiet_optuna():
@@ -203,11 +222,8 @@ class BridgeStudy:
     def _write(self, name: str, content: str) -> None:
         if self.out is None:
             return
-        try:
-            with new_file(self.out / name) as path:
-                path.write_text(content, encoding="utf-8")
-        except OSError as error:
-            raise ExperimentError(f"{self.out / name} cannot be written: {error.strerror}") from None
+        with new_file(self.out / name) as path:
+            path.write_text(content, encoding="utf-8")
 
 
 def _best_trials(search: Search, trials: list[FrozenTrial]) -> dict[str, FrozenTrial]:
@@ -235,7 +251,7 @@ def _check_folder(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ExperimentError(f"{out} is a file, not a folder")
     held = [path.name for path in out.iterdir()] if out.is_dir() else []
-    foreign = [name for name in held if name not in _OUTPUTS and not name.startswith(".")]
+    foreign = [name for name in held if name not in (*_OUTPUTS, UNFINISHED) and not name.startswith(".")]
     if foreign or (held and CONFIG_FILE not in held):
         raise ExperimentError(f"{out} holds files that are not of a study: choose another folder with --out")
     check_writable(out / CONFIG_FILE)

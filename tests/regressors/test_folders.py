@@ -104,7 +104,7 @@ def test_a_folder_that_is_kept_survives_a_kill_at_any_instant(tmp_path, there, a
     assert names(tmp_path) == ["m"]
     new = content(tmp_path / "m") if (tmp_path / "m" / MANIFEST_FILE).exists() else None
     assert new == {"text.txt": "two"} or (ended.returncode != 0 and (new is None) == (there == "nothing"))
-    with pytest.raises(FileExistsError, match="holds (kept/)?"):
+    with pytest.raises(FileExistsError, match=r"holds (kept/)?"):
         save(tmp_path / "m")
     with new_folder(tmp_path / "m", {}, "kept") as folder:
         (folder / "text.txt").write_text("three")

@@ -12,7 +12,13 @@ __all__ = ["ArrayError", "Arrays"]
 
 
 class ArrayError(ValueError):
-    """An array is missing, none that belongs there, or of another type or shape; says which one."""
+    """An array is missing, none that belongs there, or of another type or shape; says which one.
+
+    Examples
+    --------
+    >>> str(ArrayError("'codec.bits' is missing"))
+    "'codec.bits' is missing"
+    """
 
 
 class Arrays(Mapping[str, NDArray[Any]]):

@@ -39,7 +39,7 @@ def check(allowed: Mapping[str, list[Any]], params: Mapping[str, Any], owner: st
     for name, value in params.items():
         if isinstance(value, Real | np.bool_):
             own = _OWN_TRUTHS if isinstance(value, bool | np.bool_) else _OWN_NUMBERS
-            problem = None if any(one in own for one in allowed[name]) else _problem(value)
+            problem = None if any(one in own for one in allowed.get(name, own)) else _problem(value)
             if problem is not None:
                 raise ValueError(f"The {name!r} parameter of {owner} must be {problem}. Got {shown(value)} instead.")
     validate_parameter_constraints(dict(allowed), dict(params), caller_name=owner)
@@ -57,7 +57,7 @@ def constraints(*names: str, optional: tuple[str, ...] = ()) -> dict[str, list[A
     Examples
     --------
     >>> str(constraints("n_bins")["n_bins"][0])
-    'an int in the range [2, 4096]'
+    'an int in the range [2, 1000]'
     """
     own = {name: _constraint(PARAMETERS[name]) for name in names}
     return own | {name: [*_constraint(PARAMETERS[name]), None] for name in optional}

@@ -373,8 +373,8 @@ def test_every_sampler_works_by_its_name(study: dict[str, Any], name: str) -> No
     assert trials["state"].isin(["complete", "pruned"]).all()
 
 
-def test_a_sampler_that_fails_in_the_middle_does_so_in_words(study: dict[str, Any]) -> None:
-    with pytest.raises(ExperimentError, match=r"3 trials in a row failed with the same error: ValueError: .*many"):
+def test_a_sampler_that_would_fail_in_the_middle_is_refused(study: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match=r"study.sampler: .*many"):
         run(study, sampler={"name": "tpe", "n_ei_candidates": "many", "n_startup_trials": 2}, trials=20)
 
 

@@ -158,8 +158,7 @@ class XGBoost:
         if self.features.names is not None:
             names = []
             for name in [*self.features.names, *([_LOCATION_NAME] if located else [])]:
-                # half a surrogate pair is no character
-                safe = name.translate(_SAFE_NAMES).encode("utf-8", "replace").decode()
+                safe = name.translate(_SAFE_NAMES)
                 # a column of the user's may have that name already
                 while safe in names:
                     safe += "_"

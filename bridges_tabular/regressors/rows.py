@@ -12,11 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_array, column_or_1d
 
-from bridges_tabular.regressors.kinds import as_floats, first_other
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.regressors.tables import check_table
-from bridges_tabular.regressors.words import shown
+from bridges_tabular.regressors.tables import as_floats, check_table, first_other
 
 Floats = NDArray[np.float64]
 
@@ -124,7 +122,7 @@ def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
     column = pd.Series(column_or_1d(y, warn=True))
     target = as_floats(column)
     if target is None:
-        raise ValueError(f"the target {name} is not numeric: it holds {shown(first_other(column)[1])}")
+        raise ValueError(f"the target {name} is not numeric: it holds {first_other(column)!r}")
     unusable = int(np.count_nonzero(~np.isfinite(target)))
     if unusable:
         raise ValueError(f"Input {name} contains NaN or infinity: {unusable} of {len(target)} values")
@@ -144,10 +142,7 @@ def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight")
     """
     if sample_weight is None:
         return None
-    try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{name} holds what is no number: {error}") from None
+    weights = np.asarray(sample_weight, dtype=np.float64)
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
@@ -197,9 +192,6 @@ def _check_targets(y: Any, name: str) -> Floats:
     if y is None or np.asarray(y).ndim != 2:
         return check_target(y, name)[:, None]
     if isinstance(y, pd.DataFrame):
-        repeated = y.columns[y.columns.duplicated()]
-        if len(repeated):
-            raise ValueError(f"{name} has more than one column {shown(repeated[0])}")
         columns = {str(column): y[column] for column in y}
     else:
         table = check_array(y, dtype=None, ensure_all_finite=False)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# weights, gradients, two moments of AdamW, and the weights of the best epoch; in single precision
+# in single precision; what is counted holds several numbers that initialisation makes for each weight, about as many as
+# training keeps: gradients, two moments of AdamW, and the weights of the best epoch
 _BYTES_IN_TRAINING = 4
 # where a system does not tell
 _USUAL_MEMORY = 1 << 34

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# in single precision; what is counted holds several numbers that initialisation makes for each weight, about as many as
-# training keeps: gradients, two moments of AdamW, and the weights of the best epoch
-_BYTES_IN_TRAINING = 4
+# weights, gradients, two moments of AdamW, and the weights of the best epoch; in single precision
+_BYTES_IN_TRAINING = 5 * 4
 # where a system does not tell
 _USUAL_MEMORY = 1 << 34
 _MOST_TENSORS = 20_000

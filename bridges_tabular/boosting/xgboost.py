@@ -158,7 +158,8 @@ class XGBoost:
         if self.features.names is not None:
             names = []
             for name in [*self.features.names, *([_LOCATION_NAME] if located else [])]:
-                safe = name.translate(_SAFE_NAMES)
+                # half a surrogate pair is no character
+                safe = name.translate(_SAFE_NAMES).encode("utf-8", "replace").decode()
                 # a column of the user's may have that name already
                 while safe in names:
                     safe += "_"

@@ -23,6 +23,8 @@ the experiment file:
     source: prices.csv      a bundled name (diamonds), .csv, .csv.gz, .parquet or openml:ID
     target: price           the numeric column to predict
     drop: [id]              columns to leave out                     (default: [])
+    missing: ["?"]          cells that say that a value is missing   (default: [], empty ones and NA)
+    categories: [zip]       columns of categories though of numbers  (default: [])
     rows: 20000             at most so many rows, seeded             (default: null, all)
   split:
     test: 0.2               share of the rows that only scores see   (default: 0.2)

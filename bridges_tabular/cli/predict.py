@@ -43,6 +43,12 @@ def add(commands: Commands) -> Parser:
         type=_levels,
         help="between 0 and 1, separated by commas (default: 0.05,0.5,0.95; none for a model of points)",
     )
+    command.add_argument(
+        "--missing",
+        metavar="CELL",
+        action="append",
+        help="a cell that says that a value is missing; may be given again (default: table.missing of the training)",
+    )
     add_overwrite(command)
     return command
 
@@ -53,7 +59,9 @@ def run(options: argparse.Namespace) -> None:
     from bridges_tabular.experiments.prediction import predict_table
 
     with working("predicting", options.quiet):
-        predict_table(options.model_dir, options.table, options.out, options.quantiles, options.overwrite)
+        predict_table(
+            options.model_dir, options.table, options.out, options.quantiles, options.overwrite, options.missing
+        )
     if not options.quiet:
         print(f"written to {options.out}")
 

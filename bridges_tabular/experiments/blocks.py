@@ -43,6 +43,15 @@ class TableBlock:
     source: str = field(metadata={"help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID"})
     target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
     drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
+    missing: tuple[str | int | float, ...] = field(
+        default=(),
+        metadata={
+            "help": "cells that say that a value is missing, beside the empty ones and those of pandas (NA, null)"
+        },
+    )
+    categories: tuple[str, ...] = field(
+        default=(), metadata={"help": "columns of categories although their values, or most of them, are numbers"}
+    )
     rows: int | None = field(
         default=None,
         metadata={"help": "at most so many rows, drawn with a fixed seed, the same for every split; null: all"},
@@ -53,6 +62,8 @@ class TableBlock:
             raise ExperimentError(f"rows: must be at least 1, or null for all, not {shown(self.rows)}")
         if self.target in self.drop:
             raise ExperimentError(f"drop: holds the target, {shown(self.target)}")
+        if self.target in self.categories:
+            raise ExperimentError(f"categories: holds the target, {shown(self.target)}, which has to be numeric")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ def read_dates(frame: pd.DataFrame, names: Collection[str] | None = None) -> pd.
         The same where there are none. Times of day with a zone become those of UTC; a column in which some have one
         stays text.
     """
-    asked = frame.columns if names is None else [name for name in frame.columns if name in names]
+    text = [name for name in frame.columns if pd.api.types.is_object_dtype(frame[name].dtype)]
+    asked = text if names is None else [name for name in frame.columns if name in names]
     read = {name: _as_dates(frame[name], expected=names is not None) for name in asked}
     found = {name: dates for name, dates in read.items() if dates is not None}
     if names is None:

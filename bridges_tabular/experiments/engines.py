@@ -91,6 +91,8 @@ class Regressor(Protocol):
     def codec_scales_(self) -> list[Any]: ...  # noqa: D102
     @property
     def date_columns_(self) -> list[str]: ...  # noqa: D102
+    @property
+    def text_columns_(self) -> list[str]: ...  # noqa: D102
     def get_params(self, deep: bool = ...) -> dict[str, Any]: ...  # noqa: D102
     def set_params(self, **params: Any) -> Any: ...  # noqa: D102
     def check_params(self) -> None: ...  # noqa: D102

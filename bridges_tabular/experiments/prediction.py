@@ -9,11 +9,14 @@ from typing import Any
 import pandas as pd
 
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
-from bridges_tabular.experiments.folders import check_writable, new_file
+from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.folders import CONFIG_FILE, check_writable, new_file
 from bridges_tabular.experiments.locks import claimed
+from bridges_tabular.experiments.paths import find_file
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.experiments.tables import read_frame
 from bridges_tabular.regressors.artifacts import load
+from bridges_tabular.regressors.words import shown
 
 _DEFAULT_LEVELS = (0.05, 0.5, 0.95)
 
@@ -24,6 +27,7 @@ def predict_table(
     out: str | Path,
     levels: Sequence[float] | None = None,
     overwrite: bool = False,
+    missing: Sequence[str | float] | None = None,
 ) -> None:
     """Predict every row of a table and write a CSV file with the columns row, y_pred and the quantiles.
 
@@ -38,6 +42,9 @@ def predict_table(
         Probabilities of the quantiles; 0.05, 0.5 and 0.95 by default where the model has a distribution.
     overwrite : bool
         Replace a file that exists.
+    missing : sequence of str or float, optional
+        Cells that say that a value is missing. Default: those that did so where ``bridges-tabular train`` fitted the
+        model.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def predict_table(
     has_distribution = hasattr(model, "predict_distribution")
     if levels is not None and not has_distribution:
         raise ExperimentError(f"--quantiles: the model in {model_folder} (scheme {model.scheme}) predicts points alone")
-    frame = _read_features(table, model, model_folder)
+    frame = _read_features(table, model, model_folder, _missing_in(model_folder) if missing is None else missing)
     if has_distribution:
         levels = levels or _DEFAULT_LEVELS
     with claimed(out):
@@ -61,7 +68,7 @@ def predict_table(
             predictions = pd.DataFrame({"row": range(len(frame)), "y_pred": model.predict(frame)})
             if levels is not None:
                 predictions[quantile_names(levels)] = model.predict_quantiles(frame, list(levels))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             # the regressors refuse infinite numbers, and text where there were numbers
             raise ExperimentError(f"{table}: {error}") from None
         with new_file(out) as written:
@@ -76,16 +83,22 @@ def _check_file(out: Path, overwrite: bool) -> None:
     check_writable(out)
 
 
-def _read_features(table: str, model: Any, model_folder: str | Path) -> pd.DataFrame:
+def _missing_in(model_folder: str | Path) -> Sequence[str | float]:
+    """What said that a value is missing in the table that a model was fitted on, where ``train`` did that."""
+    config = find_file(Path(model_folder) / CONFIG_FILE)
+    return () if config is None else Experiment.read(config).table.missing
+
+
+def _read_features(table: str, model: Any, model_folder: str | Path, missing: Sequence[str | float]) -> pd.DataFrame:
     """Read the columns that a model was fitted on: by name, or all by position where the model knows no names."""
-    frame = read_frame(table, model.date_columns_)
+    frame = read_frame(table, model.date_columns_, missing, model.text_columns_)
     if len(frame) == 0:
         raise ExperimentError(f"{table} has no rows")
     names = getattr(model, "feature_names_in_", None)
     if names is not None:
         for column in names:
             if column not in frame.columns:
-                raise ExperimentError(f"{table} has no column {column!r}{nearest(column, frame.columns)}")
+                raise ExperimentError(f"{table} has no column {shown(column)}{nearest(column, frame.columns)}")
         return frame[list(names)]
     expected = model.n_features_in_
     if frame.shape[1] != expected:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
 from bridges_tabular.experiments.dates import read_dates
+from bridges_tabular.experiments.paths import find_file
+from bridges_tabular.regressors.kinds import OddCellError, first_other, parse_numbers, with_kinds
 from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.regressors.words import shown
 
 # a fixed seed, so that every split, and every run, of a subsampled table holds the same rows
 _SUBSAMPLE_SEED = 0
@@ -66,29 +70,32 @@ def load_table(block: TableBlock) -> Table:
     ExperimentError
         If there is no such table or column, or if no model could be fitted on it.
     """
-    frame, name, is_text = _read(block.source, "table.source: ")
-    for key, columns in (("target", [block.target]), ("drop", block.drop)):
+    frame, name, is_text = _read(block.source, "table.source: ", block.missing, block.categories)
+    for key, columns in (("target", [block.target]), ("drop", block.drop), ("categories", block.categories)):
         for column in columns:
             if column not in frame.columns:
                 raise ExperimentError(
-                    f"table.{key}: {block.source} has no column {column!r}{nearest(column, frame.columns)}"
+                    f"table.{key}: {block.source} has no column {shown(column)}{nearest(column, frame.columns)}"
                 )
     if len(frame) == 0:
         raise ExperimentError(f"table.source: {block.source} has no rows")
     y = _check_target(frame[block.target], block)
-    X = frame.drop(columns=[block.target, *block.drop])
-    if is_text:
-        X = read_dates(X)
+    X = _read_features(frame.drop(columns=[block.target, *block.drop]), block, is_text)
     rows = np.arange(len(frame))
     if block.rows is not None and block.rows < len(frame):
         rows = np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(frame), block.rows, replace=False))
-    X, y = X.iloc[rows].reset_index(drop=True), y[rows]
-    _check_distinct(y, f"table.target: column {block.target!r} of {block.source}")
+    X, y = X.iloc[rows], y[rows]
+    _check_distinct(y, f"table.target: column {shown(block.target)} of {block.source}")
     _check_features(X, block)
-    return Table(name, block.target, X, y, rows)
+    return Table(name, block.target, X.reset_index(drop=True), y, rows)
 
 
-def read_frame(source: str, dates: Collection[str] | None = None) -> pd.DataFrame:
+def read_frame(
+    source: str,
+    dates: Collection[str] | None = None,
+    missing: Sequence[str | float] = (),
+    text: Collection[str] = (),
+) -> pd.DataFrame:
     """Read a table as it is.
 
     Parameters
@@ -99,13 +106,17 @@ def read_frame(source: str, dates: Collection[str] | None = None) -> pd.DataFram
     dates : collection of str, optional
         The columns of a .csv file that hold dates. Default: those whose values all look like it, see
         :func:`~bridges_tabular.experiments.dates.read_dates`.
+    missing : sequence of str or float
+        Cells that say that a value is missing, beside the empty ones and those of pandas.
+    text : collection of str
+        Columns of a .csv file that hold text even where all of it is numbers.
 
     Raises
     ------
     ExperimentError
         If there is no such table, or it cannot be read.
     """
-    frame, _, is_text = _read(source, "")
+    frame, _, is_text = _read(source, "", missing, text)
     return read_dates(frame, dates) if is_text else frame
 
 
@@ -133,7 +144,7 @@ def _splits(table: Table, block: SplitBlock) -> Iterator[Split]:
         )
     for seed in block.seeds:
         test, validation, train = np.split(np.random.default_rng(seed).permutation(n), [n_test, n_test + n_validation])
-        _check_distinct(table.y[train], f"table.target: the training part of {table.target!r} (seed {seed})")
+        _check_distinct(table.y[train], f"table.target: the training part of {shown(table.target)} (seed {seed})")
         yield Split(seed, np.sort(train), np.sort(validation), np.sort(test))
 
 
@@ -142,7 +153,9 @@ def _bundled() -> dict[str, Path]:
     return {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
 
 
-def _read(source: str, prefix: str) -> tuple[pd.DataFrame, str, bool]:
+def _read(
+    source: str, prefix: str, missing: Sequence[str | float] = (), text: Collection[str] = ()
+) -> tuple[pd.DataFrame, str, bool]:
     """Return the table, its name and whether it was a file of text; errors start with ``prefix``."""
     is_text = False
     try:
@@ -150,45 +163,92 @@ def _read(source: str, prefix: str) -> tuple[pd.DataFrame, str, bool]:
             frame, name = _read_openml(source.removeprefix("openml:"))
         else:
             path = _find(source)
-            frame, name, is_text = _read_file(path), path.name.split(".")[0] or path.name, _is_csv(path)
+            is_text = _is_csv(path)
+            frame = _read_csv(path, missing, text) if is_text else _read_file(path)
+            name = path.name.split(".")[0] or path.name
     except ExperimentError as error:
         raise ExperimentError(f"{prefix}{error}") from None
     frame.columns = frame.columns.map(str)
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise ExperimentError(f"{prefix}{source} has more than one column {repeated[0]!r}")
+        raise ExperimentError(f"{prefix}{source} has more than one column {shown(repeated[0])}")
+    if not is_text:
+        frame = _without(frame, missing)
     return frame.reset_index(drop=True), name, is_text
 
 
 def _find(source: str) -> Path:
-    bundled, path = _bundled(), Path(source)
+    bundled = _bundled()
     if source in bundled:
         return bundled[source]
-    if path.is_file():
-        return path
+    found = find_file(source)
+    if found is not None:
+        return found
+    path = Path(source)
     if path.is_dir():
         raise ExperimentError(f"{source} is a folder, not a table")
     # a bare word was meant as a bundled name, anything with a suffix or a folder as a path
     hint = nearest(source, bundled) if path.name == source and not path.suffix else ""
-    raise ExperimentError(f"there is no table {source!r}{hint}")
+    raise ExperimentError(f"there is no table {shown(source)}{hint}")
 
 
 def _is_csv(path: Path) -> bool:
     return path.name.lower().endswith((".csv", ".csv.gz"))
 
 
+def _read_csv(path: Path, missing: Sequence[str | float], text: Collection[str]) -> pd.DataFrame:
+    with _reading(path):
+        # what pandas would call "a.1" in silence
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, na_filter=False).iloc[0]
+        repeated = header[header.duplicated() & (header != "")]
+        if len(repeated):
+            raise ExperimentError(f"{path} has more than one column {shown(repeated.iloc[0])}")
+        how: dict[str, Any] = {"na_values": list(missing), "dtype": dict.fromkeys(text, str)}
+        # the default parser is a rounding error off the number that is written
+        frame = pd.read_csv(path, low_memory=False, float_precision="round_trip", **how)
+    # pandas takes the first values for names of the rows then
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ExperimentError(f"{path} has more values in a row than its {frame.shape[1]} columns have names")
+    return _with_numbers(frame, [name for name in frame.columns if name not in text])
+
+
 def _read_file(path: Path) -> pd.DataFrame:
+    if not path.name.lower().endswith(".parquet"):
+        raise ExperimentError(f"{path} is none of .csv, .csv.gz, .parquet and openml:ID")
+    _require("pyarrow", "parquet", f"reading {path}")
+    with _reading(path):
+        return pd.read_parquet(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        if path.name.lower().endswith(".parquet"):
-            _require("pyarrow", "parquet", f"reading {path}")
-            return pd.read_parquet(path)
-        if _is_csv(path):
-            # the default parser is a rounding error off the number that is written
-            return pd.read_csv(path, low_memory=False, float_precision="round_trip")
-    except (OSError, EOFError, ValueError) as error:
-        # pandas' and pyarrow's own errors are ValueErrors, those of a damaged archive OSError or EOFError
-        raise ExperimentError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    raise ExperimentError(f"{path} is none of .csv, .csv.gz, .parquet and openml:ID")
+        yield
+    except ExperimentError:
+        raise
+    except Exception as error:
+        # of any kind: it comes from whatever the file holds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ExperimentError(f"{path} cannot be read: {reason}") from None
+
+
+def _with_numbers(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Make numbers of text in columns where it all is, such as whole numbers that are too long for 64 bits."""
+    found = {}
+    for name in names:
+        if not pd.api.types.is_object_dtype(frame[name].dtype):
+            continue
+        known, numbers = frame[name].notna(), parse_numbers(frame[name])
+        if known.any() and np.isfinite(numbers[known]).all():
+            found[name] = numbers
+    return frame.assign(**found)
+
+
+def _without(frame: pd.DataFrame, missing: Sequence[str | float]) -> pd.DataFrame:
+    """Make the cells of a typed table missing that say so."""
+    says = frame.isin(list(missing))
+    names = [str(name) for name in frame.columns if says[name].any()]
+    return _with_numbers(frame.assign(**{name: frame[name].mask(says[name]) for name in names}), names)
 
 
 def _read_openml(identifier: str) -> tuple[pd.DataFrame, str]:
@@ -213,18 +273,21 @@ def _require(module: str, extra: str, purpose: str) -> ModuleType:
 
 
 def _check_target(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float64]:
-    what = f"table.target: column {block.target!r} of {block.source}"
+    what = f"table.target: column {shown(block.target)} of {block.source}"
     kind = column.dtype
     numeric = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
     if not numeric or pd.api.types.is_bool_dtype(kind):
-        values = [value for value in column.dropna() if not isinstance(value, int | float)]
-        example = f": it holds {values[0]!r}" if values else f" ({kind})"
+        example = f" ({kind})"
+        if pd.api.types.is_object_dtype(kind) and column.notna().any():
+            row, value = first_other(column)
+            example = f": it holds {shown(value)} in row {row}"
         raise ExperimentError(f"{what} is not numeric{example}")
     y = column.to_numpy(dtype=np.float64, na_value=np.nan)
     counts = {"missing": int(np.isnan(y).sum()), "infinite": int(np.isinf(y).sum())}
     if any(counts.values()):
         found = " and ".join(f"{count} {word}" for word, count in counts.items() if count)
-        raise ExperimentError(f"{what} holds {found} of {len(y)} values")
+        row = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise ExperimentError(f"{what} holds {found} of {len(y)} values, the first in row {row}")
     return y
 
 
@@ -234,9 +297,27 @@ def _check_distinct(y: NDArray[np.float64], what: str) -> None:
         raise ExperimentError(f"{what} holds {distinct} distinct value, at least 2 are needed")
 
 
-def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
+def _read_features(X: pd.DataFrame, block: TableBlock, is_text: bool) -> pd.DataFrame:
+    """Decide what every column is, on all rows: no split of them may see it otherwise."""
     if X.shape[1] == 0:
         raise ExperimentError(f"table.source: {block.source} has no columns beside the target and those dropped")
+    X = X.astype(dict.fromkeys([name for name in block.categories if name in X.columns], "category"))
+    if is_text:
+        X = read_dates(X)
+    try:
+        return with_kinds(X)
+    except OddCellError as error:
+        missing, categories = ([*block.missing, error.value], [*block.categories, error.column])
+        raise ExperimentError(
+            f"table.source: {block.source}: column {shown(error.column)} holds {shown(error.value)} in row {error.row},"
+            f" and numbers in most others: a missing value with table.missing: {shown(missing)}, categories with"
+            f" table.categories: {shown(categories)}"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise ExperimentError(f"table.source: {block.source}: {error}") from None
+
+
+def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     try:
         TableEncoder().fit(X).transform(X)
     except (TypeError, ValueError) as error:

@@ -218,6 +218,12 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         return list(self._columns.dates)
 
+    @property
+    def text_columns_(self) -> list[str]:
+        """Names of the columns whose categories were text."""
+        check_is_fitted(self)
+        return self._columns.text_columns
+
     def save(self, directory: str | Path) -> None:
         """Write the fitted model to a folder of JSON and safetensors; a model that was saved there is replaced.
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bridges_tabular.regressors.tables import TableEncoder, as_floats
+from bridges_tabular.regressors.kinds import as_floats
+from bridges_tabular.regressors.tables import TableEncoder
 
 _SUMMARIES: dict[str, Callable[[NDArray[np.float64]], Any]] = {
     "low": np.min,

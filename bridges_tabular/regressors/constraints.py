@@ -57,7 +57,7 @@ def constraints(*names: str, optional: tuple[str, ...] = ()) -> dict[str, list[A
     Examples
     --------
     >>> str(constraints("n_bins")["n_bins"][0])
-    'an int in the range [2, 4096]'
+    'an int in the range [2, 1000]'
     """
     own = {name: _constraint(PARAMETERS[name]) for name in names}
     return own | {name: [*_constraint(PARAMETERS[name]), None] for name in optional}

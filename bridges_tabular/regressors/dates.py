@@ -12,6 +12,9 @@ from typing import Any
 import pandas as pd
 from pandas.api import types as pandas_types
 
+from bridges_tabular.regressors.lines import in_one_line
+from bridges_tabular.regressors.words import shown
+
 _NUMBERS = ("dayofyear", "elapsed")
 _OBJECTS = ("date", "datetime", "datetime64")
 
@@ -26,9 +29,9 @@ def holds_dates(column: pd.Series[Any]) -> bool:
     return bool(pandas_types.is_object_dtype(dtype)) and pandas_types.infer_dtype(column, skipna=True) in _OBJECTS
 
 
-def has_hours(column: pd.Series[Any]) -> bool:
+def has_hours(column: pd.Series[Any], name: str) -> bool:
     """Whether any time of day in a column of dates is not midnight."""
-    known = _naive(column).dropna()
+    known = naive(column, name).dropna()
     return bool((known != known.dt.normalize()).any())
 
 
@@ -44,7 +47,7 @@ def names_of(name: str, hours: bool) -> list[str]:
 
 def expand(column: pd.Series[Any], name: str, hours: bool) -> Iterator[tuple[str, pd.Series[Any]]]:
     """The columns that a column of dates becomes, by name; missing where the date is."""
-    when = _naive(column)
+    when = naive(column, name)
     parts = {"month": when.dt.month, "day": when.dt.day, "weekday": when.dt.dayofweek}
     if hours:
         parts["hour"] = when.dt.hour
@@ -54,7 +57,19 @@ def expand(column: pd.Series[Any], name: str, hours: bool) -> Iterator[tuple[str
     yield f"{name}_elapsed", (when - pd.Timestamp(0)) / pd.Timedelta(days=1)
 
 
-def _naive(column: pd.Series[Any]) -> pd.Series[Any]:
-    """The same as numpy's dates, as clocks on the wall showed them."""
-    when = pd.to_datetime(column.astype(object) if isinstance(column.dtype, pd.ArrowDtype) else column)
-    return when if when.dt.tz is None else when.dt.tz_localize(None)
+def naive(column: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """The same as NumPy's dates, as clocks on the wall showed them.
+
+    Raises
+    ------
+    ValueError
+        If they are of several time zones, or beyond what nanoseconds reach (1677 to 2262).
+    """
+    try:
+        when = pd.to_datetime(column.astype(object) if isinstance(column.dtype, pd.ArrowDtype) else column)
+        return (when if when.dt.tz is None else when.dt.tz_localize(None)).astype("datetime64[ns]")
+    except (ValueError, OverflowError, AttributeError) as error:
+        raise ValueError(
+            f"column {shown(name)} holds dates that do not go together, or of no year from 1678 to 2261:"
+            f" {in_one_line(error)}"
+        ) from None

@@ -207,21 +207,23 @@ class CalibratedForecast:
     @classmethod
     def from_arrays(cls, scale: TargetScale, target: int, code: Code | None, arrays: Arrays) -> Self:
         """Rebuild from :meth:`arrays`."""
-        state, conformal = arrays.part("calibrator."), arrays.part("conformal.")
-        calibrator = None
-        if state:
+        conformal, calibrator, atoms = arrays.part("conformal."), None, arrays.take_finite("atoms", None)
+        if "method" in arrays:
             index = int(arrays.take("method", 1, dtype=np.int64)[0])
             if not 0 <= index < len(CALIBRATIONS):
                 raise arrays.error("method", f"holds {index}, expected less than {len(CALIBRATIONS)}")
             encoder = None if code is None else code.encoder
-            calibrator = DistributionCalibrator.from_arrays(CALIBRATIONS[index], encoder, state)
+            calibrator = DistributionCalibrator.from_arrays(CALIBRATIONS[index], encoder, arrays.part("calibrator."))
+        values = set() if calibrator is None else set(calibrator.arrays().get("atoms.values", np.empty(0)).tolist())
+        if len(atoms) < len(values) or (len(atoms) and not values) or (np.diff(atoms) <= 0).any():
+            raise arrays.error("atoms", f"must hold {len(values)} ascending numbers")
         return cls(
             scale,
             target,
             code,
             calibrator,
             ConformalIntervals.from_arrays(conformal) if conformal else None,
-            arrays.take_finite("atoms", None),
+            atoms,
             arrays.take("scores", 4),
         )
 

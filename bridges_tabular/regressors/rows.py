@@ -12,9 +12,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_array, column_or_1d
 
+from bridges_tabular.regressors.kinds import as_floats, first_other
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.regressors.tables import as_floats, check_table, first_other
+from bridges_tabular.regressors.tables import check_table
+from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
 
@@ -122,7 +124,7 @@ def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
     column = pd.Series(column_or_1d(y, warn=True))
     target = as_floats(column)
     if target is None:
-        raise ValueError(f"the target {name} is not numeric: it holds {first_other(column)!r}")
+        raise ValueError(f"the target {name} is not numeric: it holds {shown(first_other(column)[1])}")
     unusable = int(np.count_nonzero(~np.isfinite(target)))
     if unusable:
         raise ValueError(f"Input {name} contains NaN or infinity: {unusable} of {len(target)} values")
@@ -142,7 +144,10 @@ def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight")
     """
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} holds what is no number: {error}") from None
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
@@ -192,6 +197,9 @@ def _check_targets(y: Any, name: str) -> Floats:
     if y is None or np.asarray(y).ndim != 2:
         return check_target(y, name)[:, None]
     if isinstance(y, pd.DataFrame):
+        repeated = y.columns[y.columns.duplicated()]
+        if len(repeated):
+            raise ValueError(f"{name} has more than one column {shown(repeated[0])}")
         columns = {str(column): y[column] for column in y}
     else:
         table = check_array(y, dtype=None, ensure_all_finite=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Number
 from typing import Any, Self
 
 import numpy as np
@@ -14,12 +13,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
 from bridges_tabular.regressors import dates
+from bridges_tabular.regressors.kinds import as_floats, first_other, is_categorical
+from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
 
-_NUMERIC_OBJECTS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
-_CATEGORICAL_OBJECTS = frozenset({"string", "mixed", "mixed-integer"})
 # both engines compute in single precision, where a larger number turns into infinity
+_LONGEST_LINE = 300
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -74,6 +74,12 @@ class TableEncoder:
         return list(self.categories)
 
     @property
+    def text_columns(self) -> list[str]:
+        """Names of the user's columns whose categories are text."""
+        found = [name for name in self.feature_names_in_ if self.categories.get(name) and name not in self.dates]
+        return [name for name in found if all(isinstance(value, str) for value in self.categories[name])]
+
+    @property
     def numeric_columns(self) -> list[str]:
         """Names of the columns that hold numbers."""
         return [name for name in self.columns if name not in self.categories]
@@ -108,14 +114,14 @@ class TableEncoder:
             # a column's kind must not depend on which of its rows were held out
             known = next((part for part in parts if part.notna().any()), parts[0])
             if dates.holds_dates(known):
-                self.dates[name] = any(dates.has_hours(part) for part in parts if dates.holds_dates(part))
+                self.dates[name] = any(dates.has_hours(part, name) for part in parts if dates.holds_dates(part))
             for column_name, column in self._read(parts[0], name):
                 self.columns.append(column_name)
                 self.sources.append(position)
                 if name in self.dates:
                     if column_name not in dates.numbers_of(name):
                         self.categories[column_name] = _learn_categories(column, column_name)
-                elif _is_categorical(known, name):
+                elif is_categorical(parts, name):
                     self.categories[column_name] = _learn_categories(column, column_name)
         _check_unique(self.columns)
         return self
@@ -209,14 +215,14 @@ class TableEncoder:
             yield name, column
             return
         if not (dates.holds_dates(column) or column.isna().all()):
-            raise ValueError(f"column {name!r} held dates in fit and now holds {column.dtype}")
+            raise ValueError(f"column {shown(name)} held dates in fit and now holds {column.dtype}")
         yield from dates.expand(column, name, self.dates[name])
 
     def _select(self, frame: pd.DataFrame) -> pd.DataFrame:
         if self.named and _is_named(frame):
             missing = [name for name in self.feature_names_in_ if name not in frame.columns]
             if missing:
-                raise ValueError(f"the table lacks column(s) {', '.join(map(repr, missing))}")
+                raise ValueError(one_line(f"the table lacks column(s) {', '.join(map(shown, missing))}", _LONGEST_LINE))
             return frame[self.feature_names_in_]
         if frame.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {frame.shape[1]} features, but {self.n_features_in_} are expected")
@@ -253,13 +259,31 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     Returns
     -------
     DataFrame of shape (n, p); the user's own if it was one.
+
+    Raises
+    ------
+    ValueError
+        If two columns share a name, or they are not those of ``fit``.
+    TypeError
+        If some names are text and others are not.
     """
     frame = as_frame(X)
-    if reset and _is_named(frame):
-        # in one line, before scikit-learn says it in several
-        _check_unique([str(name) for name in frame.columns])
+    _check_names(frame)
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
     return frame
+
+
+def _check_names(frame: pd.DataFrame) -> None:
+    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one."""
+    other = next((name for name in frame.columns if not isinstance(name, str)), None)
+    if other is None:
+        _check_unique([str(name) for name in frame.columns])
+        return
+    text = next((name for name in frame.columns if isinstance(name, str)), None)
+    if text is not None:
+        raise TypeError(
+            f"names of columns must be all text or all numbers, and {shown(other)} stands beside {shown(text)}"
+        )
 
 
 def _is_named(frame: pd.DataFrame) -> bool:
@@ -269,23 +293,7 @@ def _is_named(frame: pd.DataFrame) -> bool:
 def _check_unique(names: list[str]) -> None:
     repeated = pd.Index(names)[pd.Index(names).duplicated()]
     if len(repeated):
-        raise ValueError(f"column {repeated[0]!r} appears more than once")
-
-
-def _is_categorical(column: pd.Series[Any], name: str) -> bool:
-    dtype = column.dtype
-    if pandas_types.is_complex_dtype(dtype):
-        raise ValueError(f"Complex data not supported: column {name!r} holds {dtype}")
-    if isinstance(dtype, pd.CategoricalDtype):
-        return True
-    if pandas_types.is_numeric_dtype(dtype) or bool(column.isna().all()):
-        return False
-    content = pandas_types.infer_dtype(column, skipna=True)
-    if content in _NUMERIC_OBJECTS:
-        return False
-    if content not in _CATEGORICAL_OBJECTS:
-        raise ValueError(f"column {name!r} holds {content} values (dtype {dtype}), which are not supported")
-    return True
+        raise ValueError(f"column {shown(repeated[0])} appears more than once")
 
 
 def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
@@ -303,16 +311,17 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
 def _plain(value: Any, name: str) -> Category:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, str | bool | int | float):
-        raise TypeError(f"column {name!r} holds a {type(plain).__name__}: every argument must be a string or a number")
+        kind = type(plain).__name__
+        raise TypeError(f"column {shown(name)} holds a {kind}: every argument must be a string or a number")
     if isinstance(plain, float) and np.isinf(plain):
-        raise ValueError(f"column {name!r} holds infinite values")
+        raise ValueError(f"column {shown(name)} holds infinite values")
     return plain
 
 
 def _encode_categories(column: pd.Series[Any], categories: list[Category], name: str) -> NDArray[np.int64]:
     holds_numbers = pandas_types.is_numeric_dtype(column.dtype) and not column.isna().all()
     if holds_numbers and all(isinstance(value, str) for value in categories):
-        raise ValueError(f"column {name!r} held text in fit and now holds numbers ({column.dtype})")
+        raise ValueError(f"column {shown(name)} held text in fit and now holds numbers ({column.dtype})")
     index = pd.Index(categories, dtype=object)
     if isinstance(column.dtype, pd.CategoricalDtype):
         known = index.get_indexer(pd.Index(column.cat.categories, dtype=object))
@@ -324,24 +333,13 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
 def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
     numbers = as_floats(column)
     if numbers is None:
-        raise ValueError(f"column {name!r} held numbers in fit and now holds {first_other(column)!r}")
-    too_large = int(np.count_nonzero(np.abs(numbers) > _LARGEST))
-    if too_large:
-        raise ValueError(f"column {name!r} holds {too_large} value(s) that are infinite or beyond float32")
+        row, value = first_other(column)
+        raise ValueError(f"column {shown(name)} held numbers in fit and now holds {shown(value)} in row {shown(row)}")
+    too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
+    if too_large.size:
+        row, value = column.index[too_large[0]], column.iloc[too_large[0]]
+        raise ValueError(
+            f"column {shown(name)} holds {too_large.size} value(s) that are infinite or beyond float32, the first in"
+            f" row {shown(row)}: {shown(value)}"
+        )
     return numbers
-
-
-def as_floats(column: pd.Series[Any]) -> NDArray[np.float64] | None:
-    """Numbers of a column as doubles, NaN where missing; None if it holds anything else."""
-    if not pandas_types.is_numeric_dtype(column.dtype):
-        column = column.astype(object)
-        content = pandas_types.infer_dtype(column, skipna=True)
-        if content != "empty" and content not in _NUMERIC_OBJECTS:
-            return None
-        column = column.where(column.notna(), np.nan)
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def first_other(values: pd.Series[Any]) -> Any:
-    """The first value that is present and no number."""
-    return next((value for value in values.dropna() if not isinstance(value, Number)), None)

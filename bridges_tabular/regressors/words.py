@@ -5,6 +5,8 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
+import numpy as np
+
 _LONGEST_VALUE = 80
 
 
@@ -40,7 +42,8 @@ def shown(value: Any) -> str:
     >>> shown("32"), shown(10**400)[:8]
     ("'32'", '10000000')
     """
-    return one_line(_SHORT.repr(value), 3 * _LONGEST_VALUE)
+    plain = value.item() if isinstance(value, np.generic) else value
+    return one_line(_SHORT.repr(plain), 3 * _LONGEST_VALUE)
 
 
 def one_line(text: str, longest: int) -> str:

@@ -245,9 +245,8 @@ def _continued(start: TabularTrained, config: DictConfig, inferred: DictConfig) 
 def _restored(config: Mapping[str, Any], features: FeatureTensors, weights: Arrays) -> BridgeModel:
     """The network that a configuration describes, if it has just such weights."""
     targets = len(weights.take("target_mean", None, dtype=np.float32))
-    heads = len([name for name in weights if name.endswith(".codec.bits")])
-    if heads != (targets if SCHEMES[config["scheme"]].has_classes else 0):
-        raise weights.error("target_mean", f"is of {targets} targets, but there are bins of {heads}")
+    for index in range(targets if SCHEMES[config["scheme"]].has_classes else 0):
+        weights.take(f"terms.{index}.codec.bits", None, dtype=np.int64)
     inferred = inferred_config(len(features.continuous_names), features.cardinalities, targets)
     numbers = sum(array.size for array in weights.values())
     with building(0), Limited(_SPARE * numbers + _SPARE_NUMBERS, "the arrays of the saved model"):

@@ -45,7 +45,8 @@ class Limited(TorchFunctionMode):
 
     def __init__(self, numbers: int, reason: str) -> None:
         super().__init__()
-        self._left = numbers
+        self._made = 0
+        self._numbers = numbers
         self._tensors = 0
         self._reason = reason
 
@@ -67,18 +68,41 @@ class Limited(TorchFunctionMode):
         """Count what a factory is about to make."""
         kwargs = kwargs or {}
         if func in _FACTORIES:
-            self._left -= func(*args, **{**kwargs, "device": "meta"}).numel()
+            self._made += func(*args, **{**kwargs, "device": "meta"}).numel()
             self._tensors += 1
-            if self._left < 0:
+            if self._made > self._numbers:
                 raise TooLarge(f"the network is larger than {self._reason}")
             if self._tensors > _MOST_TENSORS:
-                raise TooLarge(f"the network has more than {_MOST_TENSORS:,} parts")
+                raise ValueError(f"the network has more than {_MOST_TENSORS:,} parts")
         return func(*args, **kwargs)
 
 
-def trainable_here() -> Limited:
+class Counted(Limited):
+    """The same, and tensors take no memory: there is nothing to compute with."""
+
+    def __enter__(self) -> Counted:
+        self._device = torch.device("meta")
+        self._device.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._device.__exit__(*error)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Leave out what would fill tensors."""
+        name = getattr(func, "__name__", "")
+        if name == "_is_all_true":
+            return True
+        if name == "_sample_dirichlet" or (name[-1:] == "_" and name[-2:] != "__"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def trainable_here() -> Counted:
     """The limit that the memory of this machine sets to a network to train."""
     memory = _USUAL_MEMORY
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Limited(memory // _BYTES_IN_TRAINING, f"what {memory / 2**30:.0f} GiB of memory can train")
+    return Counted(memory // _BYTES_IN_TRAINING, f"what {memory / 2**30:.0f} GiB of memory can train")

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
+from pytorch_tabular.models.base_model import BaseModel
 from torch import Tensor, nn
 
 from bridges_tabular.core.codec import TargetCodec
@@ -22,9 +23,12 @@ from bridges_tabular.tabular.inner import (
     fold_into_last_layer,
     inferred_config,
 )
-from bridges_tabular.tabular.limits import Limited, trainable_here
+from bridges_tabular.tabular.limits import Limited, TooLarge, trainable_here
 
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+# of a network that is not only built, but computes: others would take seconds
+_MOST_NUMBERS = 8_000_000
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 40
@@ -131,9 +135,26 @@ class _Case:
 @lru_cache(maxsize=512)
 def _failure(case: _Case, rows: int) -> str | None:
     try:
-        with building(0), trainable_here():
-            _try(case.network, rows)
+        with building(0), Limited(_MOST_NUMBERS, "what is tried"):
+            _compute(_build(case.network, rows), case.network, rows)
+    except TooLarge:
+        return _too_large(case.network, rows)
     # of any kind: it comes from whatever the parameters lead to
+    except Exception as error:
+        return in_one_line(error)
+    return None
+
+
+def _too_large(network: Network, rows: int) -> str | None:
+    """Why a large network cannot be built, which is found without building it."""
+    try:
+        with building(0), trainable_here():
+            _build(network, rows)
+    except TooLarge as error:
+        return str(error)
+    except (NotImplementedError, RuntimeError):
+        # what asks for values finds none
+        return None
     except Exception as error:
         return in_one_line(error)
     return None
@@ -158,13 +179,21 @@ def check_precision(device: torch.device, precision: str) -> None:
         raise ValueError(f"precision={precision!r} is none of {device.type!r} here: {in_one_line(error)}") from None
 
 
-def _try(network: Network, rows: int) -> None:
+class _Built(NamedTuple):
+    inner: BaseModel
+    heads: list[BridgeHead]
+    mixed: bool
+    continuous: list[str]
+    cardinalities: list[int]
+
+
+def _build(network: Network, rows: int) -> _Built:
     linear_head = dict(network.linear_head)
     if len(linear_head) > 1 and not linear_head["layers"]:
         # without layers nothing would read the others
         linear_head["layers"] = "2"
     heads = [] if network.head is None else [network.head(network.n_bins, **network.head_params)]
-    raw_dim = sum(head.raw_dim for head in heads) or 1
+    raw_dim = heads[0].raw_dim if heads else 1
     continuous, cardinalities = _columns(network.params)
     around = {
         "batch_size": rows,
@@ -177,14 +206,18 @@ def _try(network: Network, rows: int) -> None:
         inferred_config(len(continuous), cardinalities, raw_dim),
         raw_dim,
     )
-    mixed = bool(heads) and fold_into_last_layer(inner.head, heads)
+    return _Built(inner, heads, bool(heads) and fold_into_last_layer(inner.head, heads), continuous, cardinalities)
+
+
+def _compute(built: _Built, network: Network, rows: int) -> None:
+    inner, heads, mixed, continuous, cardinalities = built
     inner.train()
     batch = {
         "continuous": torch.linspace(-1, 1, rows * len(continuous)).reshape(rows, -1),
         "categorical": torch.arange(rows)[:, None] % torch.tensor(cardinalities),
     }
     raw = inner(batch)["logits"]
-    _check_outputs(raw, (rows, raw_dim), "the network")
+    _check_outputs(raw, (rows, heads[0].raw_dim if heads else 1), "the network")
     if network.head is not None and network.head not in HEADS.values():
         codec = TargetCodec()
         logits = heads[0].logits(raw.float(), codec) if mixed else heads[0](raw.float(), codec)

@@ -137,3 +137,50 @@ def test_dates_reach_every_engine_and_are_told(
     np.testing.assert_allclose(read_csv("some.csv")["y_pred"], expected, rtol=1e-6)
     frame.assign(when="2021-13-01").to_csv("wrong.csv", index=False)
     assert "column 'when' held dates in fit" in refused("predict", "model", "wrong.csv", "--out", "n.csv")
+
+
+def test_a_model_remembers_what_says_missing_and_what_is_text(
+    folder: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.uniform(1, 5, 80).round(2), "code": [f"{i % 4:02d}" for i in range(80)]})
+    frame["price"] = 3 * frame["size"] + frame["code"].astype(int)
+    is_known = frame.index % 9 != 4
+    frame.assign(size=frame["size"].astype(object).where(is_known, "?")).to_csv("t.csv", index=False)
+    (folder / "my.yaml").write_text(
+        """
+table: {source: t.csv, target: price, missing: ["?"], categories: [code]}
+models: {trees: {engine: xgboost, n_estimators: 10, n_jobs: 1}}
+""",
+        encoding="utf-8",
+    )
+    assert main(["train", "my.yaml", "--model", "trees", "--out", "model", "--quiet"]) == 0
+    model = bridges_tabular.load("model")
+    assert model.text_columns_ == ["code"]
+    pd.read_csv("t.csv", dtype=str)[:20].to_csv("new.csv", index=False)
+    assert main(["predict", "model", "new.csv", "--out", "p.csv", "--quiet"]) == 0
+    expected = model.predict(frame.assign(size=frame["size"].where(is_known))[["size", "code"]][:20])
+    np.testing.assert_allclose(read_csv("p.csv")["y_pred"], expected, rtol=1e-6)
+    # saved from Python, a model knows of no cells
+    model.save("alone")
+    error = refused("predict", "alone", "new.csv", "--out", "q.csv")
+    assert "new.csv: column 'size' held numbers in fit and now holds '?' in row 4" in error
+    assert main(["predict", "alone", "new.csv", "--out", "q.csv", "--missing", "n/a", "--missing", "?", "--quiet"]) == 0
+    assert (folder / "q.csv").read_bytes() == (folder / "p.csv").read_bytes()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_paths_that_cannot_be_are_a_line(folder: Path, refused: Callable[..., str]) -> None:
+    frame = pd.DataFrame({"a": np.arange(30.0), "y": np.arange(30.0)})
+    frame.to_csv("t.csv", index=False)
+    bridges_tabular.XGBBridgeRegressor(n_estimators=2, n_bins=4).fit(frame[["a"]], frame["y"]).save("model")
+    (folder / "loop").symlink_to("loop")
+    (folder / "file").touch()
+    for path in ("loop", "x" * 300, "x/" * 3000, "a\0b", "file/in/it"):
+        for arguments in (
+            ["predict", path, "t.csv", "--out", "p.csv"],
+            ["predict", "model", path, "--out", "p.csv"],
+            ["predict", "model", "t.csv", "--out", path],
+        ):
+            assert len(refused(*arguments)) < 340, (path, arguments)
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "loop", "model", "t.csv"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,8 +13,9 @@ import pandas as pd
 import pytest
 
 import bridges_tabular
-from bridges_tabular.experiments import ExperimentError, read_frame
+from bridges_tabular.experiments import ExperimentError, compare, read_frame
 from bridges_tabular.experiments.blocks import SplitBlock, TableBlock
+from bridges_tabular.experiments.dates import TableNote
 from bridges_tabular.experiments.tables import load_table, make_splits
 
 DATA = Path(bridges_tabular.__file__).parent / "data"
@@ -41,7 +43,7 @@ def test_every_kind_of_file_reads_the_same(frame: pd.DataFrame, tmp_path: Path, 
     assert table.name == "homes"
     assert table.X.columns.tolist() == ["size", "kind"]
     np.testing.assert_allclose(table.y, frame["price"], rtol=1e-12)
-    pd.testing.assert_frame_equal(table.X, frame[["size", "kind"]], check_dtype=False)
+    pd.testing.assert_frame_equal(table.X.astype({"kind": object}), frame[["size", "kind"]], check_dtype=False)
 
 
 def test_a_subsample_is_seeded_and_knows_its_rows(table_file: Path, frame: pd.DataFrame) -> None:
@@ -148,6 +150,146 @@ def test_files_that_are_no_tables_are_named(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_damaged_archives_and_parquet_files_are_a_line(frame: pd.DataFrame, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv.gz", index=False)
+    rng = np.random.default_rng(0)
+    for name in ("t.parquet", "t.csv.gz"):
+        whole = (tmp_path / name).read_bytes()
+        path = tmp_path / f"damaged {name}"
+        refused = 0
+        for at in rng.integers(0, len(whole), 60):
+            flipped = whole[:at] + bytes([whole[at] ^ (1 << rng.integers(8))]) + whole[at + 1 :]
+            for content in (flipped, whole[:at]):
+                path.write_bytes(content)
+                try:
+                    read_frame(str(path))
+                except ExperimentError as error:
+                    refused += 1
+                    text = str(error).removeprefix(str(path))
+        assert refused > 60
+        assert text.startswith((" cannot be read: ", " has"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,a,price\n1,2,3,4\n", "has more than one column 'a'$"),
+        ("a,price\n1,2,3\n4,5,6\n", "has more values in a row than its 2 columns have names$"),
+        (",,price\n1,2,3\n4,5,6\n", None),
+    ],
+)
+def test_headers_that_do_not_fit_are_named(tmp_path: Path, text: str, message: str | None) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    block = TableBlock(str(tmp_path / "t.csv"), "price")
+    if message is None:
+        assert load_table(block).X.shape == (2, 2)
+        return
+    with pytest.raises(ExperimentError, match=f"^table.source: .*t.csv {message}"):
+        load_table(block)
+
+
+ODD = ["?", "1e400", "1" + "0" * 400, "-", "n/a (1)"]
+
+
+def write_with(path: Path, frame: pd.DataFrame, **cells: str) -> str:
+    """Write a table in whose row 7 some cells are others."""
+    changed = frame.astype(dict.fromkeys(cells, object))
+    for name, cell in cells.items():
+        changed.loc[7, name] = cell
+    changed.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_cell_among_numbers_is_named_with_the_keys_that_say_what_it_is(
+    frame: pd.DataFrame, tmp_path: Path, odd: str
+) -> None:
+    source = write_with(tmp_path / "t.csv", frame, size=odd)
+    with pytest.raises(ExperimentError) as caught:
+        load_table(TableBlock(source, "price"))
+    said = str(caught.value)
+    assert said.startswith(f"table.source: {source}: column 'size' holds '")
+    assert "in row 7" in said
+    assert said.endswith("table.categories: ['size']")
+    assert len(said) <= 300
+    plain = load_table(TableBlock(write_with(tmp_path / "u.csv", frame), "price"))
+    without = load_table(TableBlock(source, "price", missing=(odd,)))
+    assert np.isnan(without.X["size"][7])
+    pd.testing.assert_series_equal(without.X["size"].drop(7), plain.X["size"].drop(7))
+    told = load_table(TableBlock(source, "price", categories=("size",)))
+    assert isinstance(told.X["size"].dtype, pd.CategoricalDtype)
+    assert told.X["size"][7] == odd
+    # a few rows are of the kind that all of the table says
+    with pytest.raises(ExperimentError, match="in row 7"):
+        load_table(TableBlock(source, "price", rows=5))
+
+
+def test_keys_of_kinds_work_for_tables_with_types(frame: pd.DataFrame, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame = frame.assign(code=np.arange(120) % 5, size=frame["size"].round(2).astype(str).where(frame.index != 7, "?"))
+    frame.to_parquet(tmp_path / "t.parquet")
+    source = str(tmp_path / "t.parquet")
+    with pytest.raises(ExperimentError, match=r"column 'size' holds '\?' in row 7.*table.missing: \['nan', '\?'\]"):
+        load_table(TableBlock(source, "price", missing=("nan",)))
+    table = load_table(TableBlock(source, "price", missing=("?", "nan", 4), categories=("code",)))
+    assert table.X["size"].dtype == np.float64
+    assert table.X["size"].isna().tolist() == [i in (3, 7) for i in range(120)]
+    assert set(table.X["code"].cat.categories) == {0, 1, 2, 3}
+    assert table.X["code"].isna().sum() == 24
+
+
+def test_numbers_that_are_too_long_for_64_bits_stay_numbers_and_codes_keep_their_zeros(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    frame = frame.assign(code=[f"{i % 3:03d}" for i in range(120)], long=np.arange(120))
+    source = write_with(tmp_path / "t.csv", frame, long="1" + "0" * 30)
+    table = load_table(TableBlock(source, "price", categories=("code",)))
+    assert table.X["long"].dtype == np.float64
+    assert table.X["long"][7] == 1e30
+    assert table.X["code"].tolist() == frame["code"].tolist()
+
+
+@pytest.mark.parametrize("cell", ["1e300", "inf"])
+def test_a_number_beyond_single_precision_is_named_with_its_row(frame: pd.DataFrame, tmp_path: Path, cell: str) -> None:
+    source = write_with(tmp_path / "t.csv", frame, size=cell)
+    with pytest.raises(ExperimentError, match=r"column 'size' holds 1 value\(s\) that are infinite.*first in row 7"):
+        load_table(TableBlock(source, "price"))
+    assert len(load_table(TableBlock(source, "price", missing=(cell,))).y) == 120
+
+
+@pytest.mark.parametrize("odd", ["?", "1e400", "free"])
+def test_an_odd_cell_of_the_target_is_named(frame: pd.DataFrame, tmp_path: Path, odd: str) -> None:
+    source = write_with(tmp_path / "t.csv", frame, price=odd)
+    with pytest.raises(ExperimentError, match=rf"'price' of .* is not numeric: it holds '{re.escape(odd)}' in row 7$"):
+        load_table(TableBlock(source, "price"))
+    with pytest.raises(ExperimentError, match=r"'price' of .* holds 1 missing of 120 values, the first in row 7$"):
+        load_table(TableBlock(source, "price", missing=(odd,)))
+
+
+def test_any_split_sees_the_kinds_of_the_whole_table(frame: pd.DataFrame, tmp_path: Path) -> None:
+    block = SplitBlock(seeds=(0, 1, 2, 3, 4))
+    frame.drop(columns="id").to_csv(tmp_path / "t.csv", index=False)
+    splits = make_splits(load_table(TableBlock(str(tmp_path / "t.csv"), "price")), block)
+    parts = [{name for split in splits for name, rows in split.parts().items() if row in rows} for row in range(120)]
+    row = next(row for row in range(120) if len(parts[row]) == 3)
+    frame = frame.drop(columns="id").assign(note=None, opened=None)
+    frame.loc[row, ["note", "opened"]] = "shed", "2024-05-31"
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    trees = {"engine": "xgboost", "n_estimators": 2, "n_jobs": 1}
+    network = {"engine": "tabular", "max_epochs": 1, "backbone_params": {"layers": "4"}}
+    content = {
+        "table": {"source": str(tmp_path / "t.csv"), "target": "price"},
+        "split": {"seeds": list(block.seeds)},
+        "models": {"trees": trees, "network": network},
+    }
+    with pytest.warns(TableNote, match="'opened' is read as dates"):
+        results = compare(content, quiet=True).results
+    assert len(results) == 10
+    assert np.isfinite(results["rmse"]).all()
+
+
 def test_missing_tables_are_named(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="there is no table 'diamond', did you mean 'diamonds'"):
         read_frame("diamond")
@@ -155,6 +297,20 @@ def test_missing_tables_are_named(tmp_path: Path) -> None:
         read_frame(str(tmp_path / "gone.csv"))
     with pytest.raises(ExperimentError, match="is a folder, not a table"):
         read_frame(str(tmp_path))
+    (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+    for source, message in [
+        (str(tmp_path / "loop.csv"), "there is no table"),
+        (f"{tmp_path}/{'x' * 300}.csv", "cannot be read: File name too long$"),
+        ("x/" * 3000, "cannot be read: File name too long$"),
+        ("a\0b.csv", r"there is no table 'a\\x00b.csv'"),
+        ("a\x1b[31m.csv", r"there is no table 'a\\x1b\[31m.csv'"),
+        ("\udcff.csv", r"there is no table '\\udcff.csv'"),
+        ("", "is a folder"),
+        ("/dev/null", "there is no table"),
+    ]:
+        with pytest.raises(ExperimentError, match=message) as caught:
+            read_frame(source)
+        assert len(str(caught.value)) <= 300
 
 
 class FakeOpenML(ModuleType):

@@ -30,7 +30,7 @@ def test_a_column_vector_is_taken_with_a_warning():
     [
         (None, "requires y to be passed, but the target price is None"),
         (["1", "2"], "the target price is not numeric: it holds '1'"),
-        ([1, "dear"], "the target price is not numeric: it holds '1'"),
+        ([1, "dear"], "the target price is not numeric: it holds 'dear'"),
         (pd.Series([1, "dear"]), "the target price is not numeric: it holds 'dear'"),
         (pd.to_datetime(["2020-01-01"]), "the target price is not numeric"),
         ([np.nan, np.inf, 1], "price contains NaN or infinity: 2 of 3 values"),

@@ -6,10 +6,12 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from bridges_tabular.regressors.kinds import OddCellError, with_kinds
 from bridges_tabular.regressors.tables import TableEncoder, as_frame, check_table
 
 
@@ -128,10 +130,18 @@ def test_unusable_tables_are_refused(X, error, message):
     ("change", "message"),
     [
         (lambda t: t.drop(columns=["whole", "cut"]), "the table lacks column\\(s\\) 'whole', 'cut'$"),
-        (lambda t: t.assign(whole=["1", "2", "3"]), "'whole' held numbers in fit and now holds '1'$"),
-        (lambda t: t.assign(whole=[1, None, "x"]), "'whole' held numbers in fit and now holds 'x'$"),
+        (lambda t: t.assign(whole=["1", "2", "3"]), "'whole' held numbers in fit and now holds '1' in row 0$"),
+        (lambda t: t.assign(whole=["1", "?", "3"]), "'whole' held numbers in fit and now holds '\\?' in row 1$"),
+        (lambda t: t.assign(whole=[1, None, "x"]), "'whole' held numbers in fit and now holds 'x' in row 2$"),
         (lambda t: t.assign(colour=[1, 2, 3]), "'colour' held text in fit and now holds numbers"),
-        (lambda t: t.assign(whole=[1, -np.inf, 1e39]), "'whole' holds 2 value\\(s\\) that are infinite"),
+        (
+            lambda t: t.assign(whole=[1, -np.inf, 1e39]),
+            "'whole' holds 2 value\\(s\\) that are infinite or .* first in row 1: -inf$",
+        ),
+        (
+            lambda t: t.assign(whole=pd.Series([1, 10**400, None], dtype=object)),
+            "'whole' holds 1 value.*, the first in row 1: 1000.*000$",
+        ),
         (lambda t: t.to_numpy()[:, :4], "X has 4 features, but 11 are expected"),
     ],
 )
@@ -224,3 +234,104 @@ def test_columns_that_dates_become_may_not_hide_another():
     table = pd.DataFrame({"when": pd.to_datetime(["2024-01-01"]), "when_month": [1]})
     with pytest.raises(ValueError, match="column 'when_month' appears more than once"):
         TableEncoder().fit(table)
+
+
+MOST = ["1", "2.5", "3", None, "4e2", " 5 "]
+
+
+@pytest.mark.parametrize("odd", ["?", "n/a (1)", "1e400", "1" + "0" * 400, "inf", "1_0", "-"])
+@pytest.mark.parametrize("as_numbers", [False, True])
+def test_one_odd_cell_among_numbers_is_named_and_not_taken_for_a_category(odd, as_numbers):
+    values = [None if one is None else float(one) if as_numbers else one for one in MOST]
+    table = pd.DataFrame({"x": range(7), "size": pd.Series([*values[:2], odd, *values[2:]], dtype=object)})
+    table.index = [f"row {i}" for i in range(7)]
+    with pytest.raises(
+        ValueError, match=r"^column 'size' holds '.*' in row 'row 2', and numbers in most others"
+    ) as caught:
+        TableEncoder().fit(table)
+    assert (caught.value.column, caught.value.row, caught.value.value) == ("size", "row 2", odd)
+    assert len(str(caught.value)) < 300
+    # also among rows that are held out, and whatever the row
+    with pytest.raises(OddCellError, match="'row 2'"):
+        TableEncoder().fit(table.drop("row 2"), table.loc[["row 2"]])
+    assert "size" in TableEncoder().fit(table.astype({"size": "category"})).categories
+    assert "size" not in TableEncoder().fit(table.drop("row 2")).categories or not as_numbers
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1", "2", "3"],
+        ["1", "x", None],
+        ["1", "2", "x", "y"],
+        ["12a", "12b", "13"],
+        [True, False, True, "unknown"],
+        ["True", "False", "True", "?"],
+        ["2024-05-31", "soon"],
+        [1, "x", "y"],
+    ],
+)
+def test_text_stays_text_where_numbers_are_not_most(values):
+    table = pd.DataFrame({"kind": pd.Series(values, dtype=object)})
+    assert "kind" in TableEncoder().fit(table).categories
+    assert TableEncoder().fit(table.astype("string") if isinstance(values[0], str) else table).categories
+
+
+def test_a_column_of_objects_is_of_the_kind_that_all_rows_say():
+    numbers, text = (pd.DataFrame({"a": pd.Series(values, dtype=object)}) for values in ([1, 2.5], ["x", "y", "z"]))
+    for first, second in ((numbers, text), (text, numbers)):
+        encoder = TableEncoder().fit(first, second)
+        assert encoder.categories["a"] == sorted(first["a"])
+        assert encoder.transform(second)[1].ravel().tolist() == [-1] * len(second)
+
+
+def test_with_kinds_any_rows_tell_what_a_column_is(table):
+    table["when"] = pd.Series([datetime.date(2024, 5, 31), None, None], dtype=object)
+    table["arrow"] = pd.to_datetime(pd.Series(WHEN)).astype("timestamp[us][pyarrow]")
+    table["late"] = [None, None, "only here"]
+    typed = with_kinds(table)
+    whole = TableEncoder().fit(table)
+    pd.testing.assert_index_equal(typed.columns, table.columns)
+    for rows in ([0], [1], [2], [1, 2]):
+        encoder = TableEncoder().fit(typed.iloc[rows])
+        assert encoder.columns == whole.columns
+        assert encoder.categorical_columns == whole.categorical_columns
+    for first, second in zip(whole.transform(table), whole.transform(typed), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pd.Series([datetime.date(1, 1, 1), datetime.date(2024, 1, 1)], dtype=object), "no year from 1678 to 2261"),
+        (pd.Series(np.array(["9999-01-01", "2024-01-01"], dtype="datetime64[s]")), "no year from 1678 to 2261"),
+        (pd.Series([datetime.datetime(9999, 1, 1)] * 2, dtype="timestamp[us][pyarrow]"), "no year from 1678 to 2261"),
+        (pd.Series([pd.Timestamp("2024", tz="UTC"), pd.Timestamp("2024", tz="Asia/Tokyo")], dtype=object), "together"),
+        (pd.Series([pd.Timestamp("2024", tz="UTC"), pd.Timestamp("2024")], dtype=object), "do not go together"),
+        (pd.Series([10**400, 1], dtype=object), r"infinite or beyond float32, the first in row 0: 1000"),
+        (pd.Series([[1], [2]]), "holds a list"),
+        (pd.Series([1, [2]]), "holds a list"),
+        (pd.Series([1, {"x": 3}]), "holds a dict"),
+        (pd.Series([[1], [2]], dtype=pd.ArrowDtype(pyarrow.list_(pyarrow.int64()))), "holds unknown-array values"),
+        (pd.Series([datetime.time(1)] * 2, dtype=pd.ArrowDtype(pyarrow.time64("us"))), "holds time values"),
+        (pd.Series([b"x", b"y"], dtype=pd.ArrowDtype(pyarrow.binary())), "holds bytes"),
+    ],
+)
+def test_columns_that_no_model_can_read_are_named_in_a_line(column, words):
+    table = pd.DataFrame({"x": [1.0, 2.0], "odd": column})
+    with pytest.raises((TypeError, ValueError), match=f"column 'odd'.*{words}") as caught:
+        TableEncoder().fit(table).transform(table)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_names_of_columns_are_refused_in_a_line_of_ours():
+    for columns, error, message in [
+        (["a", "a"], ValueError, "^column 'a' appears more than once$"),
+        (["a" * 10_000] * 2, ValueError, "^column 'aaa.*aaa' appears more than once$"),
+        (["a", 1], TypeError, "^names of columns must be all text or all numbers, and 1 stands beside 'a'$"),
+    ]:
+        table = pd.DataFrame([[1.0, 2.0]] * 3, columns=columns)
+        with pytest.raises(error, match=message) as caught:
+            check_table(BaseEstimator(), table, reset=True)
+        assert len(str(caught.value)) < 300

@@ -63,7 +63,7 @@ class LocalResiduals:
         relative = np.ones_like(point) if variance is None else variance / mean_variance
         place = _places(point, relative, weight)
         choice = _choose(residual, relative, place, weight, constant=variance is None)
-        nodes = 1 if np.isinf(choice.bandwidth) else min(_MOST_NODES, int(np.ceil(2.0 / choice.bandwidth)))
+        nodes = _nodes(choice.bandwidth)
         axis = np.linspace(0.0, 1.0, nodes) if nodes > 1 else np.array([0.5])
         # a constant variance ranks in the middle everywhere
         second = axis if variance is not None else np.array([0.5])
@@ -114,10 +114,16 @@ class LocalResiduals:
         """Rebuild from :meth:`arrays`."""
         share, bandwidth, mean_variance = arrays.take("choice", 3).tolist()
         point, spread = (arrays.take_finite(f"{name}_knots", _RANK_KNOTS) for name in ("point", "spread"))
-        table = arrays.take_finite("table", None, None, LEVELS.size)
-        if not table.size:
-            raise arrays.error("table", "is empty")
+        nodes = _nodes(bandwidth)
+        table = arrays.take_finite("table", nodes, None, LEVELS.size)
+        if table.shape[1] not in (1, nodes):
+            raise arrays.error("table", f"has shape {table.shape}, which is no grid")
         return cls(point, spread, table, Choice(share, bandwidth), mean_variance)
+
+
+def _nodes(bandwidth: float) -> int:
+    """Number of ranks of each kind in the table."""
+    return 1 if np.isinf(bandwidth) else min(_MOST_NODES, int(np.ceil(2.0 / bandwidth)))
 
 
 def _places(point: FloatArray, relative: FloatArray, weight: FloatArray) -> Ranks:

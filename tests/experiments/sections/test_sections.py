@@ -22,3 +22,4 @@ def test_a_section_with_a_file_collects_its_content() -> None:
     assert [file.name for file in sections.COLLECTING] == ["examples.json", "encoders.json", "importance.csv"]
     for file, section in sections.COLLECTING.items():
         assert section.file is file
+        assert section.file is not None

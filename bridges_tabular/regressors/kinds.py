@@ -80,12 +80,24 @@ def check_odd_cells(column: pd.Series[Any], name: str) -> None:
     Raises
     ------
     OddCellError
+    TypeError
+        If the first such value is neither text nor a number.
     """
     present = column.dropna()
     odd = ~np.isfinite(parse_numbers(present))
     if odd.any() and 2 * np.count_nonzero(odd) < len(odd):
         first = int(np.argmax(odd))
-        raise OddCellError(name, present.index[first], present.iloc[first])
+        value = present.iloc[first]
+        if not isinstance(value, str | Number):
+            raise no_category(value, name)
+        raise OddCellError(name, present.index[first], value)
+
+
+def no_category(value: Any, name: str) -> TypeError:
+    """What to raise of a value that is neither text nor a number, with words that scikit-learn's checks look for."""
+    return TypeError(
+        f"column {shown(name)} holds a {type(value).__name__}: every argument must be a string or a number"
+    )
 
 
 def check_integers(frame: pd.DataFrame) -> None:

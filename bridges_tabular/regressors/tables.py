@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
 from bridges_tabular.regressors import dates
-from bridges_tabular.regressors.kinds import as_floats, check_integers, first_other, is_categorical
+from bridges_tabular.regressors.kinds import as_floats, check_integers, first_other, is_categorical, no_category
 from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
@@ -317,8 +317,7 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
 def _plain(value: Any, name: str) -> Category:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, str | bool | int | float):
-        kind = type(plain).__name__
-        raise TypeError(f"column {shown(name)} holds a {kind}: every argument must be a string or a number")
+        raise no_category(plain, name)
     if isinstance(plain, float) and np.isinf(plain):
         raise ValueError(f"column {shown(name)} holds infinite values")
     return plain

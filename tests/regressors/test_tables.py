@@ -337,6 +337,13 @@ def test_names_of_columns_are_refused_in_a_line_of_ours():
         assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, [1], pd.Timestamp("2024")])
+def test_what_is_no_category_is_no_odd_cell_either(value):
+    table = pd.DataFrame({"h": pd.Series([value, *range(9)], dtype=object)})
+    with pytest.raises(TypeError, match=r"^column 'h' holds a \w+: every argument must be a string or a number$"):
+        TableEncoder().fit(table)
+
+
 @pytest.mark.parametrize("number", [10**400, -(10**400), 10**5000], ids=["large", "negative", "huge"])
 @pytest.mark.parametrize(
     "make",

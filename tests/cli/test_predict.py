@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import bridges_tabular
+import bridges_tabular.experiments
 from bridges_tabular.cli import main
 
 read_csv = functools.partial(pd.read_csv, float_precision="round_trip")

@@ -113,8 +113,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If a parameter, a column, the target or a weight cannot be used; before any training. What was fitted
-            before stays.
+            Before any training, if a parameter, column, target or weight cannot be used. The last fit stays.
         """
         self.check_params()
         fitted = copy(self)

@@ -88,7 +88,7 @@ def check_odd_cells(column: pd.Series[Any], name: str) -> None:
     if odd.any() and 2 * np.count_nonzero(odd) < len(odd):
         first = int(np.argmax(odd))
         value = present.iloc[first]
-        if not isinstance(value, str | Number):
+        if not isinstance(value, str | Number | np.bool_):
             raise no_category(value, name)
         raise OddCellError(name, present.index[first], value)
 

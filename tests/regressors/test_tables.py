@@ -337,6 +337,12 @@ def test_names_of_columns_are_refused_in_a_line_of_ours():
         assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("value", [True, np.True_])
+def test_a_truth_value_among_numbers_is_odd(value):
+    with pytest.raises(OddCellError, match="column 'h' holds True in row 0"):
+        TableEncoder().fit(pd.DataFrame({"h": pd.Series([value, *range(9)], dtype=object)}))
+
+
 @pytest.mark.parametrize("value", [{"a": 1}, [1], pd.Timestamp("2024")])
 def test_what_is_no_category_is_no_odd_cell_either(value):
     table = pd.DataFrame({"h": pd.Series([value, *range(9)], dtype=object)})

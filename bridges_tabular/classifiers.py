@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,12 +25,14 @@ from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.regressors.words import one_line
 
 if TYPE_CHECKING:
     from bridges_tabular.regressors.engine import State
 
 # classifiers are written for whole numbers of a machine word
 _BITS = 64
+_LONGEST_LINE = 300
 
 Placement = Literal["blend", "quantile", "uniform", "kmeans"]
 
@@ -182,7 +185,8 @@ class TrainedClassifier:
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Masses of the classes, and what they decode to."""
         pi = np.zeros((len(X), self.codec.bins.n_bins))
-        pi[:, self.estimator.classes_] = self.estimator.predict_proba(X)
+        with _refusals(self.estimator):
+            pi[:, self.estimator.classes_] = self.estimator.predict_proba(X)
         point = self.codec.decode(torch.from_numpy(pi.astype(np.float32))).double().numpy()
         return [Forecast(point, pi)]
 
@@ -206,7 +210,9 @@ class ClassifierEngine:
         """Fit; a classifier tells nothing of its steps and stops by itself."""
         codec = self._codec().fit(rows.y[:, 0], rows.weight).requires_grad_(False)
         weights = {} if rows.weight is None else {"sample_weight": rows.weight}
-        estimator = self.make_classifier().fit(rows.X, codec.bins.assign(rows.y[:, 0]), **weights)
+        estimator = self.make_classifier()
+        with _refusals(estimator):
+            estimator.fit(rows.X, codec.bins.assign(rows.y[:, 0]), **weights)
         report(1, 1, {})
         return TrainedClassifier(estimator, codec)
 
@@ -231,6 +237,17 @@ class ClassifierEngine:
 
     def _codec(self) -> TargetCodec:
         return TargetCodec("hard", self.n_bins, self.placement)
+
+
+@contextmanager
+def _refusals(estimator: Any) -> Iterator[None]:
+    """Say in a line what a classifier refuses, and that it does; its own error, which may be of many, is the cause."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        said = one_line(" ".join(str(error).split()), _LONGEST_LINE)
+        raise kind(f"{type(estimator).__name__} refuses the table: {said}") from error
 
 
 def _imported(path: str) -> Any:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -79,3 +80,23 @@ def test_what_is_no_classifier_is_refused(homes: Homes) -> None:
     X, y = homes
     with pytest.raises(ValueError, match="predict_proba"):
         ClassifierBridgeRegressor(object()).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "column", "error", "words"),
+    [
+        (DecisionTreeClassifier(), pd.date_range("2024-01-01", periods=60), TypeError, "could not be promoted by"),
+        (LogisticRegression(), np.where(np.arange(60) % 2, 1.0, np.nan), ValueError, "Input X contains NaN. Logistic"),
+    ],
+)
+def test_what_the_classifier_refuses_is_a_line(classifier: Any, column: Any, error: Any, words: str) -> None:
+    y = np.random.default_rng(0).normal(size=60)
+    numbers = pd.DataFrame({"a": y, "b": y})
+    model = ClassifierBridgeRegressor(classifier, n_bins=4)
+    refused = numbers.assign(b=column)
+    for call in (lambda: clone(model).fit(refused, y), lambda: model.fit(numbers, y).predict(refused)):
+        with pytest.raises(error, match=f"^{type(classifier).__name__} refuses the table: .*{words}") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+        assert isinstance(caught.value.__cause__, error)

@@ -1,0 +1,145 @@
+"""What a network reads of a table: numbers embedded column by column, categories embedded or one-hot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rtdl_num_embeddings import PeriodicEmbeddings, PiecewiseLinearEmbeddings, PiecewiseLinearEncoding
+from torch import Tensor, nn
+
+from bridges_tabular.tabular.datamodule import Batch
+
+EMBEDDINGS = ("none", "piecewise_linear", "pbld", "plr")
+
+
+class PiecewiseLinear(nn.Module):
+    """Piecewise-linear embeddings of numbers, version B of rtdl-num-embeddings, between quantiles of training rows.
+
+    Sizes do not depend on the data, so that a saved state fits: a column of few distinct values has bins to spare.
+
+    Parameters
+    ----------
+    n_features, n_bins, dim : int
+    """
+
+    def __init__(self, n_features: int, n_bins: int, dim: int) -> None:
+        super().__init__()
+        stand_in = torch.linspace(-2.0, 2.0, n_bins + 1)
+        self.embeddings = PiecewiseLinearEmbeddings([stand_in] * n_features, dim, activation=False, version="B")
+
+    def fit(self, numbers: NDArray[np.floating]) -> None:
+        """Place the bins on training rows of shape (n, n_features)."""
+        encoding = self.embeddings.impl
+        levels = np.linspace(0.0, 1.0, encoding.weight.shape[1] + 1)
+        for column, weight, bias in zip(numbers.T, encoding.weight, encoding.bias, strict=True):
+            edges = np.unique(np.quantile(column, levels).astype(np.float32))
+            if len(edges) < 2:
+                edges = np.array([edges[0], edges[0] + 1], dtype=np.float32)
+            own = PiecewiseLinearEncoding([torch.from_numpy(edges)]).impl
+            # the last bin comes last, wherever there are bins to spare
+            for whole, part in ((weight, own.weight[0]), (bias, own.bias[0])):
+                whole.zero_()
+                whole[: len(part) - 1] = part[:-1]
+                whole[-1] = part[-1]
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Embeddings of shape (n, n_features, dim)."""
+        embedded: Tensor = self.embeddings(numbers)
+        return embedded
+
+
+class PBLD(nn.Module):
+    """Periodic embeddings of RealMLP: cos(2 pi (w x + b)), then a linear layer for each column [Holzmüller 2024].
+
+    Parameters
+    ----------
+    n_features, frequencies, dim : int
+    scale : float
+        Deviation of the first w.
+    """
+
+    def __init__(self, n_features: int, frequencies: int, dim: int, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(scale * torch.randn(n_features, frequencies))
+        self.bias = nn.Parameter(math.pi * (2 * torch.rand(n_features, frequencies) - 1))
+        bound = frequencies**-0.5
+        self.linear = nn.Parameter(bound * (2 * torch.rand(n_features, frequencies, dim) - 1))
+        self.offset = nn.Parameter(bound * (2 * torch.rand(n_features, dim) - 1))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Embeddings of shape (n, n_features, dim)."""
+        waves = torch.cos(2 * math.pi * torch.addcmul(self.bias, self.weight, numbers[..., None]))
+        return (waves.transpose(0, 1) @ self.linear).transpose(0, 1) + self.offset
+
+
+class InputEmbedding(nn.Module):
+    """Features of shape (n, output_dim) from a batch of pytorch-tabular.
+
+    Parameters
+    ----------
+    kind : str
+        Of :data:`EMBEDDINGS`; the numbers themselves stand beside their embeddings.
+    n_features : int
+        Columns of numbers.
+    dim, n_bins, frequencies : int
+    scale : float
+    categories : sequence of pairs
+        Number of codes and dimension of the embedding for every column of categories.
+    one_hot : int
+        Columns of at most so many codes are one-hot instead.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        n_features: int,
+        *,
+        dim: int,
+        n_bins: int,
+        frequencies: int,
+        scale: float,
+        categories: Sequence[tuple[int, int]],
+        one_hot: int,
+    ) -> None:
+        super().__init__()
+        self.numbers: nn.Module | None = None
+        if n_features and kind == "piecewise_linear":
+            self.numbers = PiecewiseLinear(n_features, n_bins, dim)
+        elif n_features and kind == "pbld":
+            self.numbers = PBLD(n_features, frequencies, dim, scale)
+        elif n_features and kind == "plr":
+            self.numbers = PeriodicEmbeddings(
+                n_features, dim, n_frequencies=frequencies, frequency_init_scale=scale, lite=False
+            )
+        self.one_hot = one_hot
+        self.cardinalities = [cardinality for cardinality, _ in categories]
+        self.categories = nn.ModuleList(
+            nn.Identity() if cardinality <= one_hot else nn.Embedding(cardinality, width)
+            for cardinality, width in categories
+        )
+        widths = [cardinality if cardinality <= one_hot else width for cardinality, width in categories]
+        self.output_dim = n_features * (1 if self.numbers is None else dim + 1) + sum(widths)
+
+    def fit(self, numbers: NDArray[np.floating]) -> None:
+        """Fit what is fitted to training rows of numbers, of shape (n, n_features)."""
+        if isinstance(self.numbers, PiecewiseLinear):
+            self.numbers.fit(numbers)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Features of shape (n, output_dim)."""
+        parts = []
+        if batch["continuous"].shape[1]:
+            parts.append(batch["continuous"])
+            if self.numbers is not None:
+                parts.append(self.numbers(batch["continuous"]).flatten(1))
+        for index, (layer, cardinality) in enumerate(zip(self.categories, self.cardinalities, strict=True)):
+            codes = batch["categorical"][:, index]
+            if cardinality <= self.one_hot:
+                parts.append(nn.functional.one_hot(codes, cardinality).to(torch.float32))
+            else:
+                parts.append(layer(codes))
+        return torch.cat(parts, dim=1)

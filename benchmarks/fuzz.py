@@ -1,6 +1,6 @@
 """Hostile tables, parameters and experiment files, through the public interface.
 
-    OMP_NUM_THREADS=1 python benchmarks/fuzz.py --cases 20000
+    OMP_NUM_THREADS=1 python benchmarks/fuzz.py --cases 20000 --minutes 60
 
 Each case fits a small regressor of any engine to a made table, or reads a made experiment file. It ends in finite
 predictions in order, or in an error of one line; never in NaN, a traceback from the inside, or after 10 seconds. The
@@ -10,7 +10,9 @@ suite runs some hundreds of the same cases (tests/test_fuzz.py).
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from bridges_tabular import ClassifierBridgeRegressor, TabularBridgeRegressor, X
 from bridges_tabular.experiments import Experiment, ExperimentError
 from bridges_tabular.experiments.engines import check_models
 
+ROUND = 200
 MOST_SECONDS = 10.0
 LONGEST_LINE = 400
 LEVELS = [0.05, 0.5, 0.95]
@@ -226,37 +229,51 @@ def _check_line(error: Exception) -> None:
     assert "\n" not in text, f"more than a line: {text[:200]}"
 
 
-def main() -> None:
-    """Run the cases and print how they ended."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    counts: Counter[str] = Counter()
+def run_round(number: int, counts: Counter[str]) -> None:
+    """Run the cases of a round; raises what the smallest case that breaks a promise has raised."""
     options: dict[str, Any] = {
         "deadline": None, "database": None, "phases": (Phase.generate, Phase.shrink),
         "suppress_health_check": list(HealthCheck),
     }  # fmt: skip
-    fits = asked.cases * 4 // 5
 
-    @seed(asked.seed)
-    @settings(max_examples=fits, **options)
+    @seed(number)
+    @settings(max_examples=ROUND * 4 // 5, **options)
     @given(tables(), regressors())
     def fit(table: dict[str, Any], model: Any) -> None:
         counts[f"{type(model).__name__} {try_fit(table, model)}"] += 1
 
-    @seed(asked.seed)
-    @settings(max_examples=asked.cases - fits, **options)
+    @seed(number)
+    @settings(max_examples=ROUND // 5, **options)
     @given(configurations())
     def read(content: dict[str, Any]) -> None:
         counts[f"experiment file {try_configuration(content)}"] += 1
 
     fit()
     read()
+
+
+def main() -> int:
+    """Run the cases in rounds and print how they ended; a round that breaks a promise ends with that case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further round after so many")
+    parser.add_argument("--seed", type=int, default=0, help="of the first round; others count on from it")
+    asked = parser.parse_args()
+    counts: Counter[str] = Counter()
+    broken, started, number = 0, time.monotonic(), asked.seed
+    while sum(counts.values()) < asked.cases and time.monotonic() - started < 60 * asked.minutes:
+        try:
+            run_round(number, counts)
+        # of any kind: that is what is looked for
+        except Exception:
+            broken += 1
+            traceback.print_exc()
+        number += 1
+        print(f"{sum(counts.values()):7,} cases, {time.monotonic() - started:.0f} s, {broken} broken", flush=True)
     for outcome, count in sorted(counts.items()):
         print(f"{count:7,} {outcome}")
-    print(f"{sum(counts.values()):7,} cases")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

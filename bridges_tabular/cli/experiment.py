@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridges_tabular.experiments.engines import ENGINES
@@ -68,6 +68,6 @@ def read_experiment(inputs: Sequence[str], command: str | None = None) -> Experi
     if command is not None and (not inputs or "=" in inputs[0]):
         raise ExperimentError(f"{command} needs an experiment file, or the name of a bundled one")
     first, *others = inputs or [DEFAULT_EXPERIMENT]
-    if "=" in first and not Path(first).exists():
+    if "=" in first and not os.path.exists(first):
         first, others = DEFAULT_EXPERIMENT, [first, *others]
     return Experiment.read(first, others)

@@ -150,9 +150,11 @@ def compare(
             raise ExperimentError("values can be changed in a file or a mapping, not in an Experiment")
     else:
         experiment = Experiment.read(experiment, **blocks)
-    if out is not None and not (Path(out) / folders.UNFINISHED).exists():
+    if out is not None:
         # before a large table is read, and again below
-        folders.check_folder(out, overwrite)
+        folders.check_writable(Path(out))
+        if not (Path(out) / folders.UNFINISHED).exists():
+            folders.check_folder(out, overwrite)
     job = Job.prepare(experiment)
     if out is None:
         return _put_together(job, job.run(quiet))

@@ -78,11 +78,23 @@ def check_writable(path: Path) -> None:
     ExperimentError
     """
     with writing(path):
+        _check_name(path)
         parent = next(p for p in Path(os.path.realpath(path)).parents if p.exists())
     if not parent.is_dir():
         raise ExperimentError(f"{path} cannot be written: {parent} is a file")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ExperimentError(f"{path} cannot be written: no permission in {parent}")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what is no path at all: too long, in a circle of links."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # nothing need be there yet
+        return
+    except ValueError as error:
+        raise ExperimentError(f"{path} cannot be written: {error}") from None
 
 
 @contextmanager

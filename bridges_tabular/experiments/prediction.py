@@ -76,11 +76,11 @@ def predict_table(
 
 
 def _check_file(out: Path, overwrite: bool) -> None:
+    check_writable(out)
     if out.is_dir():
         raise ExperimentError(f"{out} is a folder, not a file")
     if out.exists() and not overwrite:
         raise ExperimentError(f"{out} exists: choose another file with --out, or replace it with --overwrite")
-    check_writable(out)
 
 
 def _missing_in(model_folder: str | Path) -> Sequence[str | float]:

@@ -129,11 +129,15 @@ class Run:
             If a file is missing, holds something else or is not as the run wrote it; in one line that names it.
         """
         run = Path(folder)
-        found = folders.find(run, UNFINISHED)
-        if not run.is_dir():
-            # another process is about to replace it
-            run = found
-        if not run.is_dir():
+        try:
+            found = folders.find(run, UNFINISHED)
+            if not run.is_dir():
+                # another process is about to replace it
+                run = found
+            is_there = run.is_dir()
+        except OSError as error:
+            raise ExperimentError(f"{folder} cannot be read: {error.strerror}") from None
+        if not is_there:
             raise ExperimentError(f"{folder}: there is no such folder")
         if (run / UNFINISHED).is_dir() and not (run / CONFIG_FILE).exists():
             raise ExperimentError(f"{folder} holds an unfinished comparison: the command that began it goes on")

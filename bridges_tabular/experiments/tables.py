@@ -19,10 +19,11 @@ from bridges_tabular.experiments.dates import read_dates
 from bridges_tabular.experiments.paths import find_file
 from bridges_tabular.regressors.kinds import OddCellError, first_other, parse_numbers, with_kinds
 from bridges_tabular.regressors.tables import TableEncoder
-from bridges_tabular.regressors.words import shown
+from bridges_tabular.regressors.words import one_line, shown
 
 # a fixed seed, so that every split, and every run, of a subsampled table holds the same rows
 _SUBSAMPLE_SEED = 0
+_LONGEST_CELL = 40
 
 
 @dataclass(frozen=True)
@@ -308,8 +309,10 @@ def _read_features(X: pd.DataFrame, block: TableBlock, is_text: bool) -> pd.Data
         return with_kinds(X)
     except OddCellError as error:
         missing, categories = ([*block.missing, error.value], [*block.categories, error.column])
+        # the row must not be cut from a long line
+        cell = one_line(shown(error.value), _LONGEST_CELL)
         raise ExperimentError(
-            f"table.source: {block.source}: column {shown(error.column)} holds {shown(error.value)} in row {error.row},"
+            f"table.source: {block.source}: column {shown(error.column)} holds {cell} in row {error.row},"
             f" and numbers in most others: a missing value with table.missing: {shown(missing)}, categories with"
             f" table.categories: {shown(categories)}"
         ) from None

@@ -16,6 +16,8 @@ from bridges_tabular.regressors.words import shown
 
 _NUMERIC_OBJECTS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
 _CATEGORICAL_OBJECTS = frozenset({"string", "mixed", "mixed-integer"})
+_OBJECTS_WITH_INTEGERS = frozenset({"integer", "mixed-integer-float", "mixed", "mixed-integer"})
+_LARGEST_INTEGER = int(np.finfo(np.float64).max)
 
 
 class OddCellError(ValueError):
@@ -78,12 +80,46 @@ def check_odd_cells(column: pd.Series[Any], name: str) -> None:
     Raises
     ------
     OddCellError
+    TypeError
+        If the first such value is neither text nor a number.
     """
     present = column.dropna()
     odd = ~np.isfinite(parse_numbers(present))
     if odd.any() and 2 * np.count_nonzero(odd) < len(odd):
         first = int(np.argmax(odd))
-        raise OddCellError(name, present.index[first], present.iloc[first])
+        value = present.iloc[first]
+        if not isinstance(value, str | Number):
+            raise no_category(value, name)
+        raise OddCellError(name, present.index[first], value)
+
+
+def no_category(value: Any, name: str) -> TypeError:
+    """What to raise of a value that is neither text nor a number, with words that scikit-learn's checks look for."""
+    return TypeError(
+        f"column {shown(name)} holds a {type(value).__name__}: every argument must be a string or a number"
+    )
+
+
+def check_integers(frame: pd.DataFrame) -> None:
+    """Refuse whole numbers that no float holds: pandas, NumPy and classifiers fail on them wherever they meet one.
+
+    Raises
+    ------
+    ValueError
+        Naming the first column and row.
+    """
+    for position, dtype in enumerate(frame.dtypes):
+        if not pandas_types.is_object_dtype(dtype):
+            continue
+        column = frame.iloc[:, position]
+        if pandas_types.infer_dtype(column, skipna=True) not in _OBJECTS_WITH_INTEGERS:
+            continue
+        for row, value in enumerate(column.array):
+            if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+                raise ValueError(
+                    f"column {shown(frame.columns[position])} holds a whole number beyond float64 in row"
+                    f" {shown(column.index[row])}: {shown(value)}"
+                )
 
 
 def parse_numbers(column: pd.Series[Any]) -> NDArray[np.float64]:

@@ -121,7 +121,9 @@ def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
     """
     if y is None:
         raise ValueError(f"a regressor requires y to be passed, but the target {name} is None")
-    column = pd.Series(column_or_1d(y, warn=True))
+    given = column_or_1d(y, warn=True)
+    # of objects, pandas would infer a type, and fail on whole numbers that no float holds
+    column = pd.Series(given, dtype=object if given.dtype == object else None)
     target = as_floats(column)
     if target is None:
         raise ValueError(f"the target {name} is not numeric: it holds {shown(first_other(column)[1])}")

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
 from bridges_tabular.regressors import dates
-from bridges_tabular.regressors.kinds import as_floats, first_other, is_categorical
+from bridges_tabular.regressors.kinds import as_floats, check_integers, first_other, is_categorical, no_category
 from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
@@ -238,7 +238,12 @@ def as_frame(X: Any) -> pd.DataFrame:
         Those of :func:`sklearn.utils.check_array`: not 2-D, no rows, no columns, sparse, complex.
     """
     if not isinstance(X, pd.DataFrame):
-        return pd.DataFrame(check_array(X, dtype=None, ensure_all_finite=False)).infer_objects()
+        array = check_array(X, dtype=None, ensure_all_finite=False)
+        try:
+            return pd.DataFrame(array).infer_objects()
+        except OverflowError:
+            # pandas infers nothing of whole numbers that no float holds
+            return pd.DataFrame(array, dtype=object)
     for axis, unit in enumerate(("sample", "feature")):
         if X.shape[axis] == 0:
             raise ValueError(f"Found 0 {unit}(s) (shape={X.shape}) while a minimum of 1 is required.")
@@ -263,12 +268,13 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     Raises
     ------
     ValueError
-        If two columns share a name, or they are not those of ``fit``.
+        If two columns share a name, they are not those of ``fit``, or one holds a whole number that no float holds.
     TypeError
         If some names are text and others are not.
     """
     frame = as_frame(X)
     _check_names(frame)
+    check_integers(frame)
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
     return frame
 
@@ -311,8 +317,7 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
 def _plain(value: Any, name: str) -> Category:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, str | bool | int | float):
-        kind = type(plain).__name__
-        raise TypeError(f"column {shown(name)} holds a {kind}: every argument must be a string or a number")
+        raise no_category(plain, name)
     if isinstance(plain, float) and np.isinf(plain):
         raise ValueError(f"column {shown(name)} holds infinite values")
     return plain
@@ -327,7 +332,7 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
         known = index.get_indexer(pd.Index(column.cat.categories, dtype=object))
         # pandas writes a missing value as code -1, which here picks the appended -1
         return np.append(known, -1)[column.cat.codes.to_numpy()].astype(np.int64)
-    return index.get_indexer(pd.Index(column.astype(object))).astype(np.int64)
+    return index.get_indexer(pd.Index(column, dtype=object)).astype(np.int64)
 
 
 def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:

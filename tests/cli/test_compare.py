@@ -77,6 +77,8 @@ def test_compare_trains_the_bundled_experiment(
         (["table.source=gone.csv"], ["table.source", "gone.csv"]),
         (["table.target=prize"], ["table.target", "'prize'", "did you mean 'price'"]),
         (["table.target=cut"], ["table.target", "'cut'", "not numeric", "Ideal"]),
+        # longer than a file name
+        ([f"table.target={'x' * 300}"], ["table.target", "'xxx"]),
         (["table.target=x y"], ["table.target", "'x y'"]),
         (["table.source=bad.csv", "table.target=holes"], ["'holes'", "2 missing and 1 infinite of 4"]),
         (["table.source=bad.csv", "table.target=same"], ["'same'", "1 distinct value"]),

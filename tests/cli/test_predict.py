@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import bridges_tabular
+import bridges_tabular.experiments
 from bridges_tabular.cli import main
 
 read_csv = functools.partial(pd.read_csv, float_precision="round_trip")
@@ -174,6 +174,8 @@ def test_paths_that_cannot_be_are_a_line(folder: Path, refused: Callable[..., st
     frame = pd.DataFrame({"a": np.arange(30.0), "y": np.arange(30.0)})
     frame.to_csv("t.csv", index=False)
     bridges_tabular.XGBBridgeRegressor(n_estimators=2, n_bins=4).fit(frame[["a"]], frame["y"]).save("model")
+    experiment = {"table": {"source": "t.csv", "target": "y"}, "models": {"one": {"engine": "xgboost"}}}
+    (folder / "e.yaml").write_text(json.dumps(experiment | {"study": {"model": "one"}}), encoding="utf-8")
     (folder / "loop").symlink_to("loop")
     (folder / "file").touch()
     for path in ("loop", "x" * 300, "x/" * 3000, "a\0b", "file/in/it"):
@@ -181,6 +183,10 @@ def test_paths_that_cannot_be_are_a_line(folder: Path, refused: Callable[..., st
             ["predict", path, "t.csv", "--out", "p.csv"],
             ["predict", "model", path, "--out", "p.csv"],
             ["predict", "model", "t.csv", "--out", path],
+            ["train", "e.yaml", "--model", "one", "--out", path],
+            ["compare", "e.yaml", "--out", path],
+            ["tune", "e.yaml", "--out", path],
+            ["report", path],
         ):
             assert len(refused(*arguments)) < 340, (path, arguments)
-    assert sorted(path.name for path in folder.iterdir()) == ["file", "loop", "model", "t.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["e.yaml", "file", "loop", "model", "t.csv"]

@@ -140,6 +140,13 @@ def test_numbers_far_beyond_the_training_rows_never_make_nan(name: str, fitted: 
         model.predict(far.assign(a=1e39))
 
 
+@few
+def test_whole_numbers_that_no_float_holds_are_refused(name: str, fitted: dict[str, Any]) -> None:
+    beyond = NEW.assign(a=pd.Series([10**400] * len(NEW), NEW.index, dtype=object))
+    with pytest.raises(ValueError, match=r"^column 'a' holds a whole number beyond float64 in row 200: 1000"):
+        fitted[name].predict(beyond)
+
+
 @every
 def test_only_ratios_of_weights_matter(name: str) -> None:
     weight = np.random.default_rng(1).uniform(0.5, 2, 150)

@@ -35,6 +35,7 @@ def test_a_column_vector_is_taken_with_a_warning():
         (pd.to_datetime(["2020-01-01"]), "the target price is not numeric"),
         ([np.nan, np.inf, 1], "price contains NaN or infinity: 2 of 3 values"),
         ([1, None], "price contains NaN or infinity: 1 of 2 values"),
+        ([1, 10**400], "price contains NaN or infinity: 1 of 2 values"),
         ([[1, 2]], "should be a 1d array"),
         ([1j], "Complex data not supported"),
     ],

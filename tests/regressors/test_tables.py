@@ -335,3 +335,33 @@ def test_names_of_columns_are_refused_in_a_line_of_ours():
         with pytest.raises(error, match=message) as caught:
             check_table(BaseEstimator(), table, reset=True)
         assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1], pd.Timestamp("2024")])
+def test_what_is_no_category_is_no_odd_cell_either(value):
+    table = pd.DataFrame({"h": pd.Series([value, *range(9)], dtype=object)})
+    with pytest.raises(TypeError, match=r"^column 'h' holds a \w+: every argument must be a string or a number$"):
+        TableEncoder().fit(table)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**5000], ids=["large", "negative", "huge"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: pd.DataFrame({"x": [1.0, 2.0], "h": pd.Series([1, number], dtype=object)}),
+        lambda number: pd.DataFrame({"x": [1.0, 2.0], "h": pd.Series(["a", number], dtype=object)}),
+        lambda number: np.array([[1.0, 1], [2.0, number]], dtype=object),
+        lambda number: [[1.0, "a"], [2.0, number]],
+    ],
+    ids=["numbers", "mixed", "array", "lists"],
+)
+def test_whole_numbers_that_no_float_holds_are_refused_in_a_line(make, number):
+    with pytest.raises(ValueError, match=r"^column ('h'|1) holds a whole number beyond float64 in row 1: ") as caught:
+        check_table(BaseEstimator(), make(number), reset=True)
+    assert len(str(caught.value)) < 300
+
+
+def test_whole_numbers_beyond_a_machine_word_are_numbers():
+    frame = check_table(BaseEstimator(), [[2**80, "a"], [None, "b"]], reset=True)
+    numeric, _ = TableEncoder().fit(frame).transform(frame)
+    np.testing.assert_array_equal(numeric, [[2.0**80], [np.nan]])

@@ -248,6 +248,7 @@ def _without_password(experiment: Experiment) -> Experiment:
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
+    check_writable(out)
     if out.exists() and not out.is_dir():
         raise ExperimentError(f"{out} is a file, not a folder")
     held = [path.name for path in out.iterdir()] if out.is_dir() else []

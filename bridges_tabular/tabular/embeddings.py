@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pytorch_tabular.models.common.layers import Embedding1dLayer
 from rtdl_num_embeddings import PeriodicEmbeddings, PiecewiseLinearEmbeddings, PiecewiseLinearEncoding
 from torch import Tensor, nn
-
-from bridges_tabular.tabular.datamodule import Batch
 
 EMBEDDINGS = ("none", "piecewise_linear", "pbld", "plr")
 
@@ -76,70 +75,63 @@ class PBLD(nn.Module):
         return (waves.transpose(0, 1) @ self.linear).transpose(0, 1) + self.offset
 
 
-class InputEmbedding(nn.Module):
-    """Features of shape (n, output_dim) from a batch of pytorch-tabular.
+class NumberEmbeddings(nn.Module):
+    """Numbers of shape (n, n_features) with their embeddings beside them, as features of shape (n, output_dim).
 
     Parameters
     ----------
     kind : str
-        Of :data:`EMBEDDINGS`; the numbers themselves stand beside their embeddings.
+        Of :data:`EMBEDDINGS`.
+    n_features, dim, n_bins, frequencies : int
+    scale : float
+    """
+
+    def __init__(self, kind: str, n_features: int, *, dim: int, n_bins: int, frequencies: int, scale: float) -> None:
+        super().__init__()
+        self.embeddings: nn.Module | None = None
+        if n_features and kind == "piecewise_linear":
+            self.embeddings = PiecewiseLinear(n_features, n_bins, dim)
+        elif n_features and kind == "pbld":
+            self.embeddings = PBLD(n_features, frequencies, dim, scale)
+        elif n_features and kind == "plr":
+            self.embeddings = PeriodicEmbeddings(
+                n_features, dim, n_frequencies=frequencies, frequency_init_scale=scale, lite=False
+            )
+        self.output_dim = n_features * (1 if self.embeddings is None else dim + 1)
+
+    def fit(self, numbers: NDArray[np.floating]) -> None:
+        """Fit what is fitted to training rows."""
+        if isinstance(self.embeddings, PiecewiseLinear):
+            self.embeddings.fit(numbers)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Features of shape (n, output_dim)."""
+        if self.embeddings is None:
+            return numbers
+        return torch.cat([numbers, self.embeddings(numbers).flatten(1)], dim=1)
+
+
+def input_layer(
+    n_features: int, categories: Sequence[tuple[int, int]], one_hot: int, dropout: float
+) -> Embedding1dLayer:
+    """pytorch-tabular's layer of numbers as they are and embedded categories, some of them one-hot.
+
+    Parameters
+    ----------
     n_features : int
         Columns of numbers.
-    dim, n_bins, frequencies : int
-    scale : float
     categories : sequence of pairs
         Number of codes and dimension of the embedding for every column of categories.
     one_hot : int
-        Columns of at most so many codes are one-hot instead.
+        Columns of at most so many codes are one-hot.
+    dropout : float
+        Of embeddings.
     """
-
-    def __init__(
-        self,
-        kind: str,
-        n_features: int,
-        *,
-        dim: int,
-        n_bins: int,
-        frequencies: int,
-        scale: float,
-        categories: Sequence[tuple[int, int]],
-        one_hot: int,
-    ) -> None:
-        super().__init__()
-        self.numbers: nn.Module | None = None
-        if n_features and kind == "piecewise_linear":
-            self.numbers = PiecewiseLinear(n_features, n_bins, dim)
-        elif n_features and kind == "pbld":
-            self.numbers = PBLD(n_features, frequencies, dim, scale)
-        elif n_features and kind == "plr":
-            self.numbers = PeriodicEmbeddings(
-                n_features, dim, n_frequencies=frequencies, frequency_init_scale=scale, lite=False
-            )
-        self.one_hot = one_hot
-        self.cardinalities = [cardinality for cardinality, _ in categories]
-        self.categories = nn.ModuleList(
-            nn.Identity() if cardinality <= one_hot else nn.Embedding(cardinality, width)
-            for cardinality, width in categories
-        )
-        widths = [cardinality if cardinality <= one_hot else width for cardinality, width in categories]
-        self.output_dim = n_features * (1 if self.numbers is None else dim + 1) + sum(widths)
-
-    def fit(self, numbers: NDArray[np.floating]) -> None:
-        """Fit what is fitted to training rows of numbers, of shape (n, n_features)."""
-        if isinstance(self.numbers, PiecewiseLinear):
-            self.numbers.fit(numbers)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Features of shape (n, output_dim)."""
-        parts = []
-        if batch["continuous"].shape[1]:
-            parts.append(batch["continuous"])
-            if self.numbers is not None:
-                parts.append(self.numbers(batch["continuous"]).flatten(1))
-        for index, (layer, cardinality) in enumerate(zip(self.categories, self.cardinalities, strict=True)):
-            codes = batch["categorical"][:, index]
-            if cardinality <= self.one_hot:
-                parts.append(nn.functional.one_hot(codes, cardinality).to(torch.float32))
-            else:
-                parts.append(layer(codes))
-        return torch.cat(parts, dim=1)
+    sizes = [(codes, codes if codes <= one_hot else width) for codes, width in categories]
+    layer = Embedding1dLayer(n_features, sizes, embedding_dropout=dropout)
+    for embedding, (codes, width) in zip(layer.cat_embedding_layers, sizes, strict=True):
+        if codes <= one_hot:
+            with torch.no_grad():
+                embedding.weight.copy_(torch.eye(codes, width))
+            embedding.requires_grad_(False)
+    return layer

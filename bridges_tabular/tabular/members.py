@@ -1,4 +1,4 @@
-"""A backbone of several members, trained side by side: configuration, backbone and model in pytorch-tabular's pattern."""
+"""A backbone of several members, trained side by side, in pytorch-tabular's pattern of configuration and model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.base_model import BaseModel
+from pytorch_tabular.models.common.layers import Embedding1dLayer
 from tabm import EnsembleView, LinearBatchEnsemble, LinearEnsemble
 from torch import Tensor, nn
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.tabular.choices import unknown
-from bridges_tabular.tabular.datamodule import Batch
-from bridges_tabular.tabular.embeddings import EMBEDDINGS, InputEmbedding
+from bridges_tabular.tabular.embeddings import EMBEDDINGS, NumberEmbeddings, input_layer
 
 SHARINGS = ("packed", "batch_ensemble")
 
@@ -42,7 +42,7 @@ class MemberMLPConfig(ModelConfig):
 
     layers: str = field(default="128-128-128", metadata={"help": "Widths of the hidden layers, joined by hyphens."})
     activation: str = field(default="GELU", metadata={"help": "Name of an activation in torch.nn."})
-    dropout: float = field(default=0.1, metadata={"help": "Share of the outputs of every hidden layer that is zeroed."})
+    dropout: float = field(default=0.0, metadata={"help": "Share of the outputs of every hidden layer that is zeroed."})
     n_members: int = field(default=8, metadata={"help": "Number of networks."})
     sharing: str = field(
         default="packed",
@@ -108,12 +108,51 @@ class MemberMLPConfig(ModelConfig):
             raise ValueError("head_config: MemberMLPConfig has its layers in `layers`")
 
 
-class MemberMLPBackbone(nn.Module):
-    """Hidden layers of all members: from features (n, inputs) to (n, members, output_dim)."""
+class MemberDropout(nn.Module):
+    """Dropout of features of shape (n, members, width), in steps of 2^-16 of the share ``p``.
 
-    def __init__(self, config: Any, n_inputs: int) -> None:
+    On a processor, torch's own takes a fifth of a step's time to draw as many numbers as here are bits.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The features, a share of them zero, others larger by as much."""
+        if not self.training:
+            return features
+        n, members, width = features.shape
+        bits = torch.empty(-(-features.numel() // 4), dtype=torch.int64, device=features.device)
+        # as the products of packed members lie in memory
+        noise = bits.random_(-(2**63), None).view(torch.int16)[: features.numel()].view(members, n, width)
+        kept = (noise.transpose(0, 1) >= round(self.p * 2**16) - 2**15).to(features.dtype)
+        return features * kept.mul_(1 / (1 - self.p))
+
+
+class MemberMLPBackbone(nn.Module):
+    """Embeddings of numbers and hidden layers of all members: from (n, inputs) to (n, members, output_dim).
+
+    Parameters
+    ----------
+    config : DictConfig
+    n_categorical : int
+        Inputs that stand for categories, after the numbers.
+    """
+
+    def __init__(self, config: Any, n_categorical: int) -> None:
         super().__init__()
         k = config.n_members
+        self.n_numbers = int(config.continuous_dim)
+        self.embeddings = NumberEmbeddings(
+            config.embedding,
+            self.n_numbers,
+            dim=config.embedding_dim,
+            n_bins=config.embedding_bins,
+            frequencies=config.frequencies,
+            scale=config.frequency_scale,
+        )
+        n_inputs = self.embeddings.output_dim + n_categorical
         self.view = EnsembleView(k=k)
         self.scale = nn.Parameter(torch.ones(k, n_inputs)) if config.input_scale else None
         layers: list[nn.Module] = []
@@ -121,30 +160,33 @@ class MemberMLPBackbone(nn.Module):
         for index, units in enumerate(int(units) for units in config.layers.split("-")):
             layers += [_linear(config.sharing, width, units, k, first=index == 0), getattr(nn, config.activation)()]
             if config.dropout:
-                layers.append(nn.Dropout(config.dropout))
+                layers.append(MemberDropout(config.dropout))
             width = units
         self.layers = nn.Sequential(*layers)
         self.output_dim = width
 
     def forward(self, features: Tensor) -> Tensor:
         """Hidden features of shape (n, members, output_dim)."""
-        viewed = self.view(features)
+        embedded = self.embeddings(features[:, : self.n_numbers])
+        viewed = self.view(torch.cat([embedded, features[:, self.n_numbers :]], dim=1))
         if self.scale is not None:
             viewed = viewed * self.scale
         hidden: Tensor = self.layers(viewed)
         return hidden
 
 
-def _linear(sharing: str, inputs: int, outputs: int, k: int, *, first: bool) -> nn.Module:
+def _linear(sharing: str, inputs: int, outputs: int, k: int, *, first: bool) -> Any:
     if sharing == "batch_ensemble":
         # members that began alike would stay so: the first scales differ
-        layer = LinearBatchEnsemble(inputs, outputs, k=k, scaling_init=("random-signs" if first else "ones", "ones"))
-        nn.init.xavier_uniform_(layer.weight)
-        return layer
-    layer = LinearEnsemble(inputs, outputs, k=k)
-    for weight in layer.weight:
+        shared = LinearBatchEnsemble(
+            inputs, outputs, k=k, scaling_init=("random-signs" if first else "ones", "ones")
+        )
+        nn.init.xavier_uniform_(shared.weight)
+        return shared
+    packed = LinearEnsemble(inputs, outputs, k=k)
+    for weight in packed.weight:
         nn.init.xavier_uniform_(weight)
-    return layer
+    return packed
 
 
 class MemberMLPModel(BaseModel):
@@ -157,6 +199,9 @@ class MemberMLPModel(BaseModel):
 
     lowest: Tensor
     highest: Tensor
+    _embedding_layer: Embedding1dLayer
+    _backbone: MemberMLPBackbone
+    _head: nn.Module
 
     def _build_network(self) -> None:
         hparams = self.hparams
@@ -164,17 +209,11 @@ class MemberMLPModel(BaseModel):
         points, targets = hparams.get("point_members"), hparams.get("point_outputs", 0)
         self._is_inner = points is not None
         self._n_points = points or 0
-        self._embedding_layer = InputEmbedding(
-            hparams.embedding,
-            hparams.continuous_dim,
-            dim=hparams.embedding_dim,
-            n_bins=hparams.embedding_bins,
-            frequencies=hparams.frequencies,
-            scale=hparams.frequency_scale,
-            categories=[(int(codes), int(width)) for codes, width in hparams.embedding_dims],
-            one_hot=hparams.one_hot,
-        )
-        self._backbone = MemberMLPBackbone(hparams, self._embedding_layer.output_dim)
+        categories = [(int(codes), int(width)) for codes, width in hparams.embedding_dims]
+        layer = input_layer(hparams.continuous_dim, categories, hparams.one_hot, hparams.embedding_dropout)
+        self._embedding_layer = layer
+        n_categorical = sum(embedding.embedding_dim for embedding in layer.cat_embedding_layers)
+        self._backbone = MemberMLPBackbone(hparams, n_categorical)
         width, classes = self._backbone.output_dim, hparams.n_members - self._n_points
         self._head = LinearEnsemble(width, hparams.output_dim, k=classes)
         self.point_head = LinearEnsemble(width, targets, k=self._n_points) if self._n_points else None
@@ -183,13 +222,14 @@ class MemberMLPModel(BaseModel):
 
     @property
     def backbone(self) -> nn.Module:
-        """The hidden layers."""
+        """The embeddings of numbers and the hidden layers."""
         return self._backbone
 
     @property
     def embedding_layer(self) -> nn.Module:
-        """What embeds numbers and categories."""
-        return self._embedding_layer
+        """What embeds categories and leaves numbers as they are."""
+        layer: nn.Module = self._embedding_layer
+        return layer
 
     @property
     def head(self) -> nn.Module:
@@ -205,7 +245,7 @@ class MemberMLPModel(BaseModel):
             rows += len(numbers[-1])
             if rows >= _ROWS_TO_FIT:
                 break
-        self._embedding_layer.fit(np.concatenate(numbers))
+        self._backbone.embeddings.fit(np.concatenate(numbers))
         if not self._is_inner and self.hparams.clamp:
             y = torch.cat(targets)
             low, high = y.amin(0), y.amax(0)
@@ -233,7 +273,3 @@ class MemberMLPModel(BaseModel):
         own = {**output, "logits": members.flatten(0, 1)}
         loss: Tensor = super().calculate_loss(own, y.repeat_interleave(members.shape[1], 0), tag, sync_dist)
         return loss
-
-    def forward(self, x: Batch) -> dict[str, Any]:
-        """Predict a batch; see the class for what comes back."""
-        return self.compute_head(self._backbone(self._embedding_layer(x)))

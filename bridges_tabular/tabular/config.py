@@ -57,7 +57,7 @@ class BridgeConfig(ModelConfig):
 
     backbone_config_class: str = field(
         default="CategoryEmbeddingModelConfig",
-        metadata={"help": "Name of the backbone's configuration class in pytorch_tabular.models."},
+        metadata={"help": "Name of the backbone's configuration class in pytorch_tabular.models, or MemberMLPConfig."},
     )
     backbone_config_params: dict[str, Any] = field(
         default_factory=dict,

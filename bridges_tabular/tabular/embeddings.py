@@ -36,12 +36,15 @@ class PiecewiseLinear(nn.Module):
         levels = np.linspace(0.0, 1.0, encoding.weight.shape[1] + 1)
         for column, weight, bias in zip(numbers.T, encoding.weight, encoding.bias, strict=True):
             edges = np.unique(np.quantile(column, levels).astype(np.float32))
+            # a narrower bin would have a slope that is not finite
+            edges = edges[np.append(True, np.diff(edges) > np.finfo(np.float32).tiny)]
+            weight.zero_()
+            bias.zero_()
             if len(edges) < 2:
-                edges = np.array([edges[0], edges[0] + 1], dtype=np.float32)
+                continue
             own = PiecewiseLinearEncoding([torch.from_numpy(edges)]).impl
             # the last bin comes last, wherever there are bins to spare
             for whole, part in ((weight, own.weight[0]), (bias, own.bias[0])):
-                whole.zero_()
                 whole[: len(part) - 1] = part[:-1]
                 whole[-1] = part[-1]
 
@@ -63,11 +66,20 @@ class PBLD(nn.Module):
 
     def __init__(self, n_features: int, frequencies: int, dim: int, scale: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(scale * torch.randn(n_features, frequencies))
-        self.bias = nn.Parameter(math.pi * (2 * torch.rand(n_features, frequencies) - 1))
-        bound = frequencies**-0.5
-        self.linear = nn.Parameter(bound * (2 * torch.rand(n_features, frequencies, dim) - 1))
-        self.offset = nn.Parameter(bound * (2 * torch.rand(n_features, dim) - 1))
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(n_features, frequencies))
+        self.bias = nn.Parameter(torch.empty(n_features, frequencies))
+        self.linear = nn.Parameter(torch.empty(n_features, frequencies, dim))
+        self.offset = nn.Parameter(torch.empty(n_features, dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new ones."""
+        bound = self.linear.shape[1] ** -0.5
+        nn.init.normal_(self.weight, std=self.scale)
+        nn.init.uniform_(self.bias, -math.pi, math.pi)
+        nn.init.uniform_(self.linear, -bound, bound)
+        nn.init.uniform_(self.offset, -bound, bound)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Embeddings of shape (n, n_features, dim)."""
@@ -111,6 +123,24 @@ class NumberEmbeddings(nn.Module):
         return torch.cat([numbers, self.embeddings(numbers).flatten(1)], dim=1)
 
 
+class OneHot(nn.Embedding):
+    """Codes as unit vectors, which are not trained.
+
+    Parameters
+    ----------
+    codes : int
+    """
+
+    def __init__(self, codes: int) -> None:
+        super().__init__(codes, codes)
+        self.requires_grad_(False)
+
+    def reset_parameters(self) -> None:
+        """Unit vectors again: pytorch-tabular resets networks between folds."""
+        with torch.no_grad():
+            self.weight.zero_().fill_diagonal_(1.0)
+
+
 def input_layer(
     n_features: int, categories: Sequence[tuple[int, int]], one_hot: int, dropout: float
 ) -> Embedding1dLayer:
@@ -129,9 +159,7 @@ def input_layer(
     """
     sizes = [(codes, codes if codes <= one_hot else width) for codes, width in categories]
     layer = Embedding1dLayer(n_features, sizes, embedding_dropout=dropout)
-    for embedding, (codes, width) in zip(layer.cat_embedding_layers, sizes, strict=True):
+    for index, (codes, _) in enumerate(categories):
         if codes <= one_hot:
-            with torch.no_grad():
-                embedding.weight.copy_(torch.eye(codes, width))
-            embedding.requires_grad_(False)
+            layer.cat_embedding_layers[index] = OneHot(codes)
     return layer

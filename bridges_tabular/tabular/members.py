@@ -80,6 +80,9 @@ class MemberMLPConfig(ModelConfig):
     def __post_init__(self) -> None:
         if self.task != "regression":
             raise ValueError(f"MemberMLPConfig is for regression, got task={self.task!r}")
+        for name, choices in (("sharing", SHARINGS), ("embedding", EMBEDDINGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(unknown(name, str(getattr(self, name)), choices))
         super().__post_init__()
         for name, lowest in (
             ("n_members", 1),
@@ -90,9 +93,6 @@ class MemberMLPConfig(ModelConfig):
         ):
             if not _whole(getattr(self, name), lowest):
                 raise ValueError(f"{name} must be a whole number of at least {lowest}, got {getattr(self, name)!r}")
-        for name, choices in (("sharing", SHARINGS), ("embedding", EMBEDDINGS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(unknown(name, str(getattr(self, name)), choices))
         widths = self.layers.split("-") if isinstance(self.layers, str) else []
         if not widths or not all(width.isdecimal() and int(width) for width in widths):
             raise ValueError(f"layers must be widths joined by hyphens, as 128-128, got {self.layers!r}")
@@ -165,6 +165,11 @@ class MemberMLPBackbone(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.output_dim = width
 
+    def reset_parameters(self) -> None:
+        """Make the factors of inputs 1 again; layers reset their own."""
+        if self.scale is not None:
+            nn.init.ones_(self.scale)
+
     def forward(self, features: Tensor) -> Tensor:
         """Hidden features of shape (n, members, output_dim)."""
         embedded = self.embeddings(features[:, : self.n_numbers])
@@ -235,6 +240,12 @@ class MemberMLPModel(BaseModel):
     def head(self) -> nn.Module:
         """The last layer."""
         return self._head
+
+    def reset_weights(self) -> None:
+        """Forget what was trained, as pytorch-tabular does between folds."""
+        super().reset_weights()
+        if self.point_head is not None:
+            self.point_head.reset_parameters()
 
     def data_aware_initialization(self, datamodule: Any) -> None:
         """Place the bins of embeddings on training rows, and note the range of their targets."""

@@ -156,6 +156,10 @@ class BridgeModel(BaseModel):
         """Predict a batch; see the class for what comes back."""
         return self.decode(self.inner(x))
 
+    def reset_weights(self) -> None:
+        """Forget what the inner network learned, as pytorch-tabular does between folds."""
+        self.inner.reset_weights()
+
     def compute_backbone(self, x: Any) -> Tensor:
         """Features of embedded inputs."""
         features: Tensor = self.inner.compute_backbone(x)

@@ -40,7 +40,8 @@ class TabularBridgeRegressor(BridgeRegressor):
     Parameters
     ----------
     backbone : str, default="CategoryEmbeddingModelConfig"
-        Name of a configuration class in ``pytorch_tabular.models``.
+        Name of a configuration class in ``pytorch_tabular.models``, or "MemberMLPConfig", several networks trained side
+        by side, see :class:`~bridges_tabular.tabular.MemberMLPConfig`.
     scheme : str, default="end_to_end"
         "end_to_end" trains encoder, decoder and network together; "pretrained" learns the code of the target first;
         "soft" and "hard" use a fixed code; "softmax_least_squares" and "least_squares" are baselines on squared error.
@@ -289,8 +290,8 @@ class TabularBridgeRegressor(BridgeRegressor):
         array of shape (n, members), or (n, members, targets) where ``fit`` was given several targets; a backbone
         without members has one
         """
-        table = check_table(self, X, reset=False)
-        members = self.scale_.restore(self._network.member_points(table))
+        network = self._network
+        members = self.scale_.restore(network.member_points(check_table(self, X, reset=False)))
         return members[..., 0] if self._single else members
 
     @available_if(_has_encoder)  # type: ignore[untyped-decorator]

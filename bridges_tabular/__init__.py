@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.regressors.artifacts import load
-    from bridges_tabular.tabular import BridgeConfig, BridgeHead, BridgeModel, TabularBridgeRegressor, TensorDatamodule
+    from bridges_tabular.tabular import (
+        BridgeConfig,
+        BridgeHead,
+        BridgeModel,
+        MemberMLPConfig,
+        TabularBridgeRegressor,
+        TensorDatamodule,
+    )
 
 _HOMES = {
     "BinnedDistribution": "core.distribution",
@@ -37,6 +44,7 @@ _HOMES = {
     "HardEncoder": "core.encoders",
     "LearnedEncoder": "core.encoders",
     "LinearDecoder": "core.decoder",
+    "MemberMLPConfig": "tabular",
     "SoftEncoder": "core.encoders",
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
@@ -57,6 +65,7 @@ __all__ = [
     "HardEncoder",
     "LearnedEncoder",
     "LinearDecoder",
+    "MemberMLPConfig",
     "SoftEncoder",
     "TabularBridgeRegressor",
     "TensorDatamodule",

@@ -3,7 +3,16 @@
 from bridges_tabular.tabular.config import BridgeConfig
 from bridges_tabular.tabular.datamodule import TensorDatamodule
 from bridges_tabular.tabular.head import BridgeHead
+from bridges_tabular.tabular.members import MemberMLPConfig, MemberMLPModel
 from bridges_tabular.tabular.model import BridgeModel
 from bridges_tabular.tabular.regressor import TabularBridgeRegressor
 
-__all__ = ["BridgeConfig", "BridgeHead", "BridgeModel", "TabularBridgeRegressor", "TensorDatamodule"]
+__all__ = [
+    "BridgeConfig",
+    "BridgeHead",
+    "BridgeModel",
+    "MemberMLPConfig",
+    "MemberMLPModel",
+    "TabularBridgeRegressor",
+    "TensorDatamodule",
+]

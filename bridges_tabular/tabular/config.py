@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pytorch_tabular import models
 from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.common.heads import LinearHeadConfig
 
@@ -17,30 +16,19 @@ from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.tabular.choices import import_class, unknown
 from bridges_tabular.tabular.head import HEADS, head_class
-from bridges_tabular.tabular.inner import STACK, backbone_config
+from bridges_tabular.tabular.inner import OWN_BACKBONES, STACK, backbone_config, backbone_names, config_class
 from bridges_tabular.tabular.trial import Network
 
 # a step of AdamW moves a weight by about so much
 LARGEST_LEARNING_RATE = 1e3
 
-# a mixture density network is itself a head, with an objective of its own
-_NOT_BACKBONES = ("MDNConfig",)
 _LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
-
-
-def backbone_names() -> list[str]:
-    """Names of the configuration classes that can be a backbone, as pytorch-tabular exports them."""
-    return sorted(
-        name
-        for name in models.__all__
-        if name.endswith("Config") and name not in _NOT_BACKBONES and issubclass(getattr(models, name), ModelConfig)
-    )
 
 
 def _check_backbone(name: str, params: dict[str, Any]) -> None:
     if name not in backbone_names():
         raise ValueError(unknown("backbone", name, backbone_names()))
-    known = [item.name for item in fields(getattr(models, name)) if item.init and item.name[0] != "_"]
+    known = [item.name for item in fields(config_class(name)) if item.init and item.name[0] != "_"]
     for key in params:
         if key not in known:
             raise ValueError(unknown(f"backbone_config_params of {name}", key, known))
@@ -69,7 +57,7 @@ class BridgeConfig(ModelConfig):
 
     backbone_config_class: str = field(
         default="CategoryEmbeddingModelConfig",
-        metadata={"help": "Name of the backbone's configuration class in pytorch_tabular.models."},
+        metadata={"help": "Name of the backbone's configuration class in pytorch_tabular.models, or MemberMLPConfig."},
     )
     backbone_config_params: dict[str, Any] = field(
         default_factory=dict,
@@ -94,6 +82,13 @@ class BridgeConfig(ModelConfig):
     alignment_weight: float = _shared_field("alignment_weight")
     regression_weight: float = _shared_field("regression_weight")
     encoder_learning_rate: float = _shared_field("encoder_learning_rate")
+    least_squares_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the members of MemberMLPConfig that learn the target itself by least squares, while the "
+            "others learn its classes; at least one does. The prediction is the mean of all."
+        },
+    )
     head: str = field(init=False, default="BridgeHead")
     head_config: dict[str, Any] = field(
         default_factory=dict,
@@ -157,6 +152,14 @@ class BridgeConfig(ModelConfig):
             self.n_bins,
         )
 
+    @property
+    def point_members(self) -> int:
+        """Number of members that learn by least squares beside others that learn classes."""
+        if not SCHEMES[self.scheme].has_classes or self.least_squares_share == 0:
+            return 0
+        members = getattr(self.backbone_config(), "n_members", 1)
+        return min(round(self.least_squares_share * members), members - 1)
+
     def _check_keys(self) -> None:
         _check_backbone(self.backbone_config_class, self.backbone_config_params)
         if self.backbone_config_class == STACK:
@@ -176,6 +179,8 @@ class BridgeConfig(ModelConfig):
         for name, parameter in PARAMETERS.items():
             if hasattr(self, name):
                 parameter.check(getattr(self, name))
+        if not 0 <= self.least_squares_share < 1:
+            raise ValueError(f"least_squares_share must be at least 0 and below 1, got {self.least_squares_share}")
         if not 0 < self.learning_rate <= LARGEST_LEARNING_RATE:
             raise ValueError(
                 f"learning_rate must be positive and at most {LARGEST_LEARNING_RATE:g}, got {self.learning_rate}"
@@ -184,6 +189,8 @@ class BridgeConfig(ModelConfig):
     def _check_combinations(self) -> None:
         scheme = SCHEMES[self.scheme]
         own_encoder = self.encoder_class() is not None
+        if self.least_squares_share and self.backbone_config_class not in OWN_BACKBONES:
+            raise ValueError(f"least_squares_share: {self.backbone_config_class} has no members, set it to 0")
         if scheme.has_code and not (self.alignment_weight or self.regression_weight):
             raise ValueError("alignment_weight and regression_weight are both 0: nothing would train the network")
         if own_encoder and (scheme.one_hot or not scheme.has_code):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from bridges_tabular.core.schemes import SCHEMES
+from bridges_tabular.tabular.inner import OWN_BACKBONES
 
 # Numbers are standardised once, by the training rows. Normalising them again, by each batch, cost 8 to 24 % of RMSE
 # with GANDALF and FTTransformer on concrete and airfoil.
@@ -14,6 +18,9 @@ EVERY_BACKBONE: dict[str, Any] = {"batch_norm_continuous_input": False}
 BACKBONE_PARAMS: dict[str, dict[str, Any]] = {
     "CategoryEmbeddingModelConfig": {"layers": "128-128-128", "activation": "GELU", "initialization": "xavier"},
 }
+
+# Members of both kinds err differently.
+LEAST_SQUARES_SHARE = 0.5
 
 # Batches: a share of the training rows, as a power of two within bounds.
 ROWS_PER_BATCH = 50
@@ -29,6 +36,14 @@ MOST_EPOCHS = 200
 def backbone_params(backbone: str, given: dict[str, Any] | None) -> dict[str, Any]:
     """Parameters of a backbone: those given over the defaults."""
     return {**EVERY_BACKBONE, **BACKBONE_PARAMS.get(backbone, {}), **(given or {})}
+
+
+def least_squares_share(params: Mapping[str, Any]) -> float:
+    """Share of the members that learn by least squares: the one given, or that of the backbone."""
+    given = params["least_squares_share"]
+    if given is not None:
+        return float(given)
+    return LEAST_SQUARES_SHARE if params["backbone"] in OWN_BACKBONES and SCHEMES[params["scheme"]].has_code else 0.0
 
 
 def batch_size(rows: int) -> int:

@@ -27,7 +27,7 @@ from bridges_tabular.tabular import defaults
 from bridges_tabular.tabular.configuring import bridge_config, full_config
 from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import building
-from bridges_tabular.tabular.evaluation import predict_batches
+from bridges_tabular.tabular.evaluation import predict_batches, predict_members
 from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.inner import inferred_config, plain
 from bridges_tabular.tabular.limits import Limited
@@ -84,6 +84,10 @@ class TabularTrained:
             pi /= pi.sum(axis=1, keepdims=True)
             forecasts.append(Forecast(point, pi))
         return forecasts
+
+    def member_points(self, X: pd.DataFrame) -> Floats:
+        """Points of every member, of shape (n, members, targets)."""
+        return predict_members(self.model, TensorTable(inputs_of(self.features, X, self.prepared))).double().numpy()
 
     def state(self) -> State:
         """What can be saved."""

@@ -32,6 +32,13 @@ def predict_batches(model: BridgeModel, table: TensorTable) -> tuple[Tensor, Ten
 
 
 @torch.inference_mode()
+def predict_members(model: BridgeModel, table: TensorTable) -> Tensor:
+    """Predictions of every member, of shape (n, members, targets); a network without members is one."""
+    outputs = [output for _, _, output in _outputs(model, table, "32-true")]
+    return torch.cat([output.get("member_points", output["logits"][:, None]) for output in outputs])
+
+
+@torch.inference_mode()
 def validation_scores(
     model: BridgeModel, table: TensorTable, names: Iterable[str], precision: str = "32-true"
 ) -> dict[str, float]:

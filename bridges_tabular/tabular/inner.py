@@ -15,8 +15,30 @@ from pytorch_tabular.utils import getattr_nested
 from torch import nn
 
 from bridges_tabular.tabular.head import BridgeHead, MixedLinear
+from bridges_tabular.tabular.members import MemberMLPConfig
 
 STACK = "StackingModelConfig"
+
+# a mixture density network is itself a head, with an objective of its own
+_NOT_BACKBONES = ("MDNConfig",)
+
+OWN_BACKBONES: dict[str, type[ModelConfig]] = {"MemberMLPConfig": MemberMLPConfig}
+
+
+def backbone_names() -> list[str]:
+    """Names of the configuration classes that can be a backbone: ours, and those that pytorch-tabular exports."""
+    theirs = [
+        name
+        for name in models.__all__
+        if name.endswith("Config") and name not in _NOT_BACKBONES and issubclass(getattr(models, name), ModelConfig)
+    ]
+    return sorted([*OWN_BACKBONES, *theirs])
+
+
+def config_class(name: str) -> type[ModelConfig]:
+    """The configuration class of a backbone."""
+    found: type[ModelConfig] = OWN_BACKBONES.get(name) or getattr(models, name)
+    return found
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -32,7 +54,7 @@ def backbone_config(name: str, params: Mapping[str, Any], linear_head: Mapping[s
     Parameters
     ----------
     name : str
-        Of its class in ``pytorch_tabular.models``.
+        Of :func:`backbone_names`.
     params : mapping
         Its parameters; those of a stack are ``model_configs``, whose members name their class too.
     linear_head : mapping
@@ -41,12 +63,12 @@ def backbone_config(name: str, params: Mapping[str, Any], linear_head: Mapping[s
     given = {"head_config": dict(linear_head), **params}
     if name == STACK:
         given["model_configs"] = [_member(**member) for member in given.get("model_configs", [])]
-    return getattr(models, name)(task="regression", **given)
+    return config_class(name)(task="regression", **given)
 
 
 def _member(backbone_config_class: str, **params: Any) -> ModelConfig:
     """Configuration of one network of a stack."""
-    return getattr(models, backbone_config_class)(task="regression", **params)
+    return config_class(backbone_config_class)(task="regression", **params)
 
 
 def inferred_config(n_continuous: int, cardinalities: Sequence[int], n_outputs: int) -> DictConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -34,6 +35,7 @@ class BridgeModel(BaseModel):
     - ``logits`` of shape (n, targets): the decoded predictions, in the units of the training targets;
     - ``class_log_probs`` of shape (n, targets * k) with log pi, one target after the other (not with
       ``least_squares``);
+    - ``member_points`` of shape (n, members, targets), of backbones with members alone: what each one predicts;
     - ``raw_outputs``, on which the loss is computed;
     - whatever else the inner network returns (``backbone_features``, regularisation terms).
 
@@ -48,6 +50,7 @@ class BridgeModel(BaseModel):
 
     target_mean: Tensor
     target_scale: Tensor
+    point_range: Tensor
 
     def __init__(self, config: DictConfig, **kwargs: Any) -> None:
         if config.task != "regression":
@@ -74,8 +77,10 @@ class BridgeModel(BaseModel):
             heads = []
             raw_dim = hparams.output_dim
         self.bridge_heads = nn.ModuleList(heads)
-        self.inner = build_inner(bridge.backbone_config(), own, self.kwargs["inferred_config"], raw_dim)
+        around = {**own, "point_members": bridge.point_members, "point_outputs": hparams.output_dim}
+        self.inner = build_inner(bridge.backbone_config(), around, self.kwargs["inferred_config"], raw_dim)
         self.is_mixed = bool(heads) and fold_into_last_layer(self.inner.head, heads)
+        self.register_buffer("point_range", torch.tensor([[-torch.inf], [torch.inf]]).repeat(1, hparams.output_dim))
 
     @property
     def backbone(self) -> nn.Module:
@@ -133,6 +138,9 @@ class BridgeModel(BaseModel):
         datamodule : TabularDatamodule or TrainingRows
             Training rows for the inner network.
         """
+        low, high = standard.min(axis=0), standard.max(axis=0)
+        reach = self.hparams.margin * (high - low)
+        self.point_range.copy_(torch.as_tensor(np.stack([low - reach, high + reach]), dtype=torch.float32))
         for index, (codec, head) in enumerate(zip(self.codecs, self._heads, strict=True)):
             codec.fit(standard[:, index], weight)
             head.choose(len(standard))
@@ -148,6 +156,10 @@ class BridgeModel(BaseModel):
         """Predict a batch; see the class for what comes back."""
         return self.decode(self.inner(x))
 
+    def reset_weights(self) -> None:
+        """Forget what the inner network learned, as pytorch-tabular does between folds."""
+        self.inner.reset_weights()
+
     def compute_backbone(self, x: Any) -> Tensor:
         """Features of embedded inputs."""
         features: Tensor = self.inner.compute_backbone(x)
@@ -162,23 +174,35 @@ class BridgeModel(BaseModel):
         """Predictions from the features of the backbone."""
         return self.decode(self.inner.compute_head(backbone_features))
 
-    def class_logits(self, raw: Tensor) -> list[Tensor]:
-        """Logits of shape (n, k) for every target from raw outputs."""
-        parts = torch.split(raw.float(), [head.raw_dim for head in self._heads], dim=1)
+    def class_logits(self, inner: dict[str, Any]) -> list[Tensor]:
+        """Logits of shape (n, k) for every target, or (n, members, k), from what the inner network returned."""
+        raw = inner.get("members", inner["logits"])
+        parts = torch.split(raw.flatten(0, -2).float(), [head.raw_dim for head in self._heads], dim=1)
         triples = zip(self._heads, parts, self.codecs, strict=True)
-        return [head.logits(part, codec) if self.is_mixed else head(part, codec) for head, part, codec in triples]
+        logits = [head.logits(part, codec) if self.is_mixed else head(part, codec) for head, part, codec in triples]
+        return [part.unflatten(0, raw.shape[:-1]) for part in logits]
 
     def decode(self, inner: dict[str, Any]) -> dict[str, Any]:
         """Predictions from what the inner network returned."""
         raw = inner["logits"]
         output = {**inner, "raw_outputs": raw}
         if self.scheme.has_classes:
-            log_probs = [torch.log_softmax(logits, dim=-1) for logits in self.class_logits(raw)]
-            output["class_log_probs"] = torch.cat(log_probs, dim=1)
+            log_probs = [torch.log_softmax(logits, dim=-1) for logits in self.class_logits(inner)]
             decoded = [codec.decode(log_pi.exp()) for codec, log_pi in zip(self.codecs, log_probs, strict=True)]
-            standard = torch.stack(decoded, dim=1)
+            standard = torch.stack(decoded, dim=-1)
+            if "members" in inner:
+                members = log_probs[0].shape[1]
+                log_probs = [torch.logsumexp(log_pi, dim=1) - math.log(members) for log_pi in log_probs]
+            output["class_log_probs"] = torch.cat(log_probs, dim=1)
+            if "points" in inner:
+                standard = torch.cat([standard, inner["points"].float().clamp(*self.point_range)], dim=1)
         else:
-            standard = raw.float()
+            standard = inner.get("members", raw).float()
+            if "members" in inner:
+                standard = standard.clamp(*self.point_range)
+        if "members" in inner:
+            output["member_points"] = torch.addcmul(self.target_mean, standard, self.target_scale)
+            standard = standard.mean(1)
         predicted = torch.addcmul(self.target_mean, standard, self.target_scale)
         if self.hparams.target_range is not None:
             low, high = torch.as_tensor(list(self.hparams.target_range), device=raw.device, dtype=predicted.dtype).T
@@ -210,16 +234,20 @@ class BridgeModel(BaseModel):
             What :meth:`prepare_targets` made of their targets.
         weight : tensor of shape (n,), optional
         """
-        raw = output["logits"]
         if not self.scheme.has_classes:
-            loss = weighted_mean((raw.float() - prepared["standard"]).square().mean(dim=1), weight)
+            loss = _squared_error(output.get("members", output["logits"]), prepared["standard"], weight)
         else:
             losses = []
-            for index, logits in enumerate(self.class_logits(raw)):
+            for index, logits in enumerate(self.class_logits(output)):
                 parts = [(*name.split(".", 1), value) for name, value in prepared.items()]
                 own = {name: value for target, name, value in parts if target == str(index)}
                 losses.append(self._terms[index](logits, own, weight))
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+            if "points" in output:
+                standard = torch.stack([prepared[f"{index}.standard"] for index in range(len(losses))], dim=1)
+                shares = output["members"].shape[1], output["points"].shape[1]
+                error = _squared_error(output["points"], standard, weight)
+                loss = (shares[0] * loss + shares[1] * error) / sum(shares)
         for name, value in output.items():
             if "regularization" in name:
                 loss = loss + value
@@ -305,3 +333,9 @@ class BridgeModel(BaseModel):
                 "interval": self.hparams.lr_scheduler_interval,
             },
         }
+
+
+def _squared_error(predicted: Tensor, standard: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean squared error of predictions of shape (n, targets), or (n, members, targets)."""
+    targets = standard[:, None] if predicted.ndim == 3 else standard
+    return weighted_mean((predicted.float() - targets).square().flatten(1).mean(1), weight)

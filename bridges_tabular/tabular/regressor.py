@@ -21,7 +21,7 @@ from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
-from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.regressors.tables import TableEncoder, check_table
 from bridges_tabular.tabular.bar import epoch_bar
 from bridges_tabular.tabular.configuring import SHARED, bridge_config
 from bridges_tabular.tabular.engine import TabularEngine, TabularTrained
@@ -40,7 +40,8 @@ class TabularBridgeRegressor(BridgeRegressor):
     Parameters
     ----------
     backbone : str, default="CategoryEmbeddingModelConfig"
-        Name of a configuration class in ``pytorch_tabular.models``.
+        Name of a configuration class in ``pytorch_tabular.models``, or "MemberMLPConfig", several networks trained side
+        by side, see :class:`~bridges_tabular.tabular.MemberMLPConfig`.
     scheme : str, default="end_to_end"
         "end_to_end" trains encoder, decoder and network together; "pretrained" learns the code of the target first;
         "soft" and "hard" use a fixed code; "softmax_least_squares" and "least_squares" are baselines on squared error.
@@ -72,6 +73,9 @@ class TabularBridgeRegressor(BridgeRegressor):
         Parameters of the head (``gamma``), and of pytorch-tabular's LinearHead, which comes before it.
     backbone_params : dict, optional
         Parameters of the backbone's configuration class, over those of :mod:`bridges_tabular.tabular.defaults`.
+    least_squares_share : float, optional
+        Share of the members of MemberMLPConfig that learn the target itself by least squares, beside others that learn
+        its classes. Default: half of them, none in other backbones and with "softmax_least_squares".
     calibration : {"pooled", "deconvolve", "shrink", "none"}, default="pooled"
         From class probabilities to a distribution, fitted on the validation rows, see
         :class:`~bridges_tabular.core.calibration.DistributionCalibrator`. Schemes without a code get one from local
@@ -140,6 +144,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         "head": [str],
         "head_params": [dict, None],
         "backbone_params": [dict, None],
+        "least_squares_share": [Interval(Real, 0, 1, closed="left"), None],
         # AdamW's weights move by as much in each step, and shrink by the product
         "learning_rate": [Interval(Real, 0, 1, closed="right")],
         "weight_decay": [Interval(Real, 0, 1, closed="both")],
@@ -177,6 +182,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         head: str = "auto",
         head_params: dict[str, Any] | None = None,
         backbone_params: dict[str, Any] | None = None,
+        least_squares_share: float | None = None,
         calibration: str = PARAMETERS["calibration"].default,
         calibration_fraction: float | None = PARAMETERS["calibration_fraction"].default,
         learning_rate: float = 3e-3,
@@ -211,6 +217,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         self.head = head
         self.head_params = head_params
         self.backbone_params = backbone_params
+        self.least_squares_share = least_squares_share
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
         self.learning_rate = learning_rate
@@ -270,6 +277,22 @@ class TabularBridgeRegressor(BridgeRegressor):
     def class_use_(self) -> list[NDArray[np.float64]]:
         """Mean code of the training targets, of every target."""
         return self._network.class_use
+
+    def predict_members(self, X: Any) -> NDArray[np.float64]:
+        """Predict with every member of the network, the least-squares ones last; ``predict`` is their mean.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+
+        Returns
+        -------
+        array of shape (n, members), or (n, members, targets) where ``fit`` was given several targets; a backbone
+        without members has one
+        """
+        network = self._network
+        members = self.scale_.restore(network.member_points(check_table(self, X, reset=False)))
+        return members[..., 0] if self._single else members
 
     @available_if(_has_encoder)  # type: ignore[untyped-decorator]
     def encoder_frame(self, target: int = 0) -> pd.DataFrame:

@@ -54,11 +54,12 @@ class TargetTerms(nn.Module):
         return prepared
 
     def forward(self, logits: Tensor, prepared: Batch, weight: Tensor | None) -> Tensor:
-        """The loss of logits of shape (n, k)."""
+        """The loss of logits of shape (n, k), or (n, members, k), each of whom has its own."""
         standard, objective = prepared["standard"], self.objective
         if not (objective.autoencoding_weight or objective.alignment_weight):
             decoded = self.codec.decoder(torch.softmax(logits, dim=-1))
-            return objective.regression_weight * weighted_mean((standard - decoded).square(), weight)
+            missed = standard.view(-1, *[1] * (decoded.ndim - 1)) - decoded
+            return objective.regression_weight * weighted_mean(missed.square().view(len(missed), -1).mean(1), weight)
         if "codes" in prepared:
             codes = prepared["codes"]
         elif isinstance(self.codec.encoder, LearnedEncoder):

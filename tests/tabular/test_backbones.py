@@ -1,4 +1,4 @@
-"""Every scheme on every backbone of pytorch-tabular: trains, predicts, saves, loads, explains.
+"""Every scheme on every backbone, ours and those of pytorch-tabular: trains, predicts, saves, loads, explains.
 
 The table of docs/backbones.md is written from what is found here: ``python tests/tabular/test_backbones.py``.
 """
@@ -23,6 +23,7 @@ SMALL = {
     "FTTransformerConfig": {"num_heads": 2, "num_attn_blocks": 1, "input_embed_dim": 8},
     "GANDALFConfig": {"gflu_stages": 2},
     "GatedAdditiveTreeEnsembleConfig": {"gflu_stages": 2, "num_trees": 2, "tree_depth": 2},
+    "MemberMLPConfig": {"layers": "16-8", "n_members": 2, "embedding_dim": 2, "embedding_bins": 4},
     "NodeConfig": {"num_trees": 16, "num_layers": 1, "depth": 3},
     "StackingModelConfig": {
         "model_configs": [

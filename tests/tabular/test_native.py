@@ -30,6 +30,17 @@ MODEL = {
     "learning_rate": 0.01,
 }
 
+# ours too, without a bridge around it
+MEMBERS = {
+    "_module_src": "models.bridge",
+    "_model_name": "MemberMLPModel",
+    "_config_name": "MemberMLPConfig",
+    "task": "regression",
+    "layers": "32-16",
+    "n_members": 3,
+    "learning_rate": 0.01,
+}
+
 
 def data_config(frame, **changes):
     settings = {
@@ -91,16 +102,20 @@ def test_fit_predict_and_evaluate(frame, in_tmp, scheme):
 
 
 def test_saved_models_load_in_a_fresh_process_after_the_import_alone(frame, in_tmp):
-    tabular = native_model(frame, in_tmp)
-    tabular.fit(frame[:350])
-    tabular.save_model(str(in_tmp / "saved"))
-    expected = tabular.predict(frame[350:])["target_prediction"].to_numpy()
+    (in_tmp / "members.yml").write_text(yaml.safe_dump(MEMBERS))
+    expected = []
+    for name, path in (("bridge", None), ("members", in_tmp / "members.yml")):
+        tabular = native_model(frame, in_tmp, path=path)
+        tabular.fit(frame[:350])
+        tabular.save_model(str(in_tmp / name))
+        expected.append(tabular.predict(frame[350:])["target_prediction"].to_numpy())
     frame[350:].to_csv(in_tmp / "test.csv", index=False)
     code = """
     import bridges_tabular, numpy, pandas
     from pytorch_tabular import TabularModel
-    model = TabularModel.load_model("saved")
-    numpy.save("out.npy", model.predict(pandas.read_csv("test.csv"))["target_prediction"].to_numpy())
+    test = pandas.read_csv("test.csv")
+    models = [TabularModel.load_model(name) for name in ("bridge", "members")]
+    numpy.save("out.npy", [model.predict(test)["target_prediction"].to_numpy() for model in models])
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, cwd=in_tmp)
     np.testing.assert_array_equal(np.load(in_tmp / "out.npy"), expected)

@@ -40,6 +40,9 @@ def test_every_scheme_predicts_the_same_in_a_fresh_process(table, tmp_path):
     with pytest.warns(UserWarning, match="n_bins"):
         models[folder] = TabularBridgeRegressor(max_epochs=3).fit(X, np.digitize(y, [90, 140, 200]))
     models[folder].save(folder)
+    folder = str(tmp_path / "members")
+    models[folder] = TabularBridgeRegressor("MemberMLPConfig", max_epochs=1, n_bins=8).fit(X, y)
+    models[folder].save(folder)
     script = tmp_path / "predict.py"
     script.write_text(PREDICT)
     arguments = [sys.executable, str(script), str(tmp_path / "X.csv"), str(tmp_path / "out.npz"), *models]

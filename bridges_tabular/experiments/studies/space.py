@@ -259,12 +259,11 @@ def _default(name: str, params: Mapping[str, Any]) -> Any:
 
 def _backbone_default(name: str, backbone: str, given: dict[str, Any] | None) -> Any:
     # seconds to import, and only studies of networks need them
-    from pytorch_tabular import models
-
     from bridges_tabular.tabular.defaults import backbone_params
+    from bridges_tabular.tabular.inner import config_class
 
     known = backbone_params(backbone, given)
     if name in known:
         return known[name]
-    field = getattr(models, backbone).__dataclass_fields__.get(name)
+    field = config_class(backbone).__dataclass_fields__.get(name)
     return None if field is None or field.default is MISSING else field.default

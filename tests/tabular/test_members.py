@@ -18,7 +18,7 @@ from torch import nn
 
 from bridges_tabular import BridgeConfig, MemberMLPConfig, TabularBridgeRegressor, TensorDatamodule
 from bridges_tabular.core.schemes import SCHEMES
-from bridges_tabular.tabular.embeddings import EMBEDDINGS
+from bridges_tabular.tabular.embeddings import EMBEDDINGS, PiecewiseLinear
 from bridges_tabular.tabular.inner import build_inner, inferred_config
 from bridges_tabular.tabular.members import MemberDropout
 
@@ -274,6 +274,31 @@ def test_dropout_draws_each_feature_of_each_member_by_itself():
         # nor are neighbours dropped together
         along = zero.movedim([axis for axis in range(3) if axis not in axes], [0])
         assert float((along[1:] * along[:-1]).mean()) == pytest.approx(0.09, abs=0.01)
+
+
+@pytest.mark.parametrize("sharing", ["packed", "batch_ensemble"])
+def test_hidden_layers_of_members_differ_from_the_start(frame, sharing):
+    tabular, datamodule = bridged(frame, 0.5, backbone_config_params={"sharing": sharing})
+    inner = tabular.prepare_model(datamodule).eval().inner
+    batch = next(iter(datamodule.val_dataloader(92)))
+    hidden = inner.compute_backbone(inner.embed_input(batch)).detach()
+    for one, other in itertools.combinations(hidden.unbind(1), 2):
+        assert float((one - other).abs().mean()) > 0.1 * float(one.abs().mean())
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_bins_of_embeddings_are_placed_on_the_training_rows(frame, inside):
+    tabular, datamodule = bridged(frame, 0.5)
+    if not inside:
+        tabular = native(frame, MemberMLPConfig(task="regression", **SMALL))
+    model = tabular.prepare_model(datamodule)
+    (rows,) = datamodule.train_dataloader(350)
+    expected = PiecewiseLinear(rows["continuous"].shape[1], SMALL["embedding_bins"], SMALL["embedding_dim"])
+    expected.fit(rows["continuous"].numpy())
+    found = (model.inner if inside else model).backbone.embeddings.embeddings
+    assert list(expected.buffers())
+    for one, other in zip(found.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 # --- behind the door

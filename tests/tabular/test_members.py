@@ -704,6 +704,9 @@ def test_a_native_bridge_trains_members(frame, in_tmp, share, scheme, tensors):
     np.testing.assert_allclose(output["logits"].ravel(), predicted, rtol=1e-5)
     if scheme != "least_squares":
         torch.testing.assert_close(output["class_log_probs"].exp().sum(1), torch.ones(92))
+    outputs = tabular.predict(frame[350:], ret_logits=True)
+    members = output["member_points"].flatten(1)
+    np.testing.assert_allclose(outputs[[f"member_points_{i}" for i in range(4)]], members, rtol=1e-5)
     tabular.save_model(str(in_tmp / "saved"))
     loaded = TabularModel.load_model(str(in_tmp / "saved"))
     np.testing.assert_array_equal(loaded.predict(frame[350:])["target_prediction"].to_numpy(), predicted)
@@ -748,6 +751,10 @@ REFUSED = [
     *[("dropout", value) for value in (-0.1, 1.0, float("nan"))],
     *[("frequency_scale", value) for value in (0.0, -1.0, float("nan"))],
     *[("activation", value) for value in ("Gelu", "functional", "")],
+    *[("dropout", value) for value in ("0.1", True)],
+    *[("frequency_scale", value) for value in ("a", float("inf"))],
+    *[("activation", value) for value in (5, "Linear")],
+    *[(name, "no") for name in ("clamp", "input_scale")],
     ("batch_norm_continuous_input", True),
 ]
 
@@ -775,8 +782,10 @@ def test_near_names_are_offered():
 def test_other_tasks_and_heads_are_refused():
     with pytest.raises(ValueError, match=r"^MemberMLPConfig is for regression, got task='classification'$"):
         MemberMLPConfig(task="classification")
-    with pytest.raises(ValueError, match=r"^head_config: MemberMLPConfig has its layers in `layers`$"):
+    with pytest.raises(ValueError, match=r"^head_config: MemberMLPConfig has no LinearHead; .* are in `layers`$"):
         MemberMLPConfig(task="regression", head_config={"layers": "16"})
+    with pytest.raises(ValueError, match="has no LinearHead"):
+        MemberMLPConfig(task="regression", head_config={"dropout": 0.1})
     with pytest.raises(ValueError, match="head_params") as refusal:
         of_members(head_params={"layers": "16"}).check_params()
     assert "\n" not in str(refusal.value)
@@ -789,3 +798,12 @@ def test_every_setting_is_explained():
     fields = MemberMLPConfig.__dataclass_fields__
     assert own >= {"n_members", "sharing", "embedding", "layers"}
     assert all(fields[name].metadata.get("help", "").endswith(".") for name in own)
+
+
+@pytest.mark.parametrize(
+    "params", [{"layers": "9999999-9999999"}, {"embedding_dim": 10**9}, {"embedding": "pbld", "frequencies": 10**10}]
+)
+def test_a_network_larger_than_the_machine_is_refused_before_it_is_built(params):
+    with pytest.raises(ValueError, match="backbone_params of MemberMLPConfig: .* larger than what") as refusal:
+        of_members(params).check_params()
+    assert "\n" not in str(refusal.value)

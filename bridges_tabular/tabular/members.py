@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +94,13 @@ class MemberMLPConfig(ModelConfig):
         ):
             if not _whole(getattr(self, name), lowest):
                 raise ValueError(f"{name} must be a whole number of at least {lowest}, got {getattr(self, name)!r}")
+        for name in ("dropout", "frequency_scale"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+        for name in ("input_scale", "clamp"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         widths = self.layers.split("-") if isinstance(self.layers, str) else []
         if not widths or not all(width.isdecimal() and int(width) for width in widths):
             raise ValueError(f"layers must be widths joined by hyphens, as 128-128, got {self.layers!r}")
@@ -100,12 +108,12 @@ class MemberMLPConfig(ModelConfig):
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if not self.frequency_scale > 0:
             raise ValueError(f"frequency_scale must be positive, got {self.frequency_scale}")
-        if not isinstance(getattr(nn, self.activation, None), type):
+        if self.activation not in nn.modules.activation.__all__:
             raise ValueError(f"activation must be the name of one in torch.nn, got {self.activation!r}")
         if self.batch_norm_continuous_input:
             raise ValueError("batch_norm_continuous_input: embeddings read numbers as they are, set it to false")
-        if (self.head_config or {}).get("layers"):
-            raise ValueError("head_config: MemberMLPConfig has its layers in `layers`")
+        if (self.head_config or {}) not in ({}, {"layers": ""}):
+            raise ValueError("head_config: MemberMLPConfig has no LinearHead; widths of its layers are in `layers`")
 
 
 class MemberDropout(nn.Module):
@@ -158,7 +166,8 @@ class MemberMLPBackbone(nn.Module):
         layers: list[nn.Module] = []
         width = n_inputs
         for index, units in enumerate(int(units) for units in config.layers.split("-")):
-            layers += [_linear(config.sharing, width, units, k, first=index == 0), getattr(nn, config.activation)()]
+            kind = _Shared if config.sharing == "batch_ensemble" else _Packed
+            layers += [kind(width, units, k, first=index == 0), getattr(nn, config.activation)()]
             if config.dropout:
                 layers.append(MemberDropout(config.dropout))
             width = units
@@ -180,18 +189,28 @@ class MemberMLPBackbone(nn.Module):
         return hidden
 
 
-def _linear(sharing: str, inputs: int, outputs: int, k: int, *, first: bool) -> Any:
-    if sharing == "batch_ensemble":
+class _Packed(LinearEnsemble):
+    """Layers of the members, each of them as Xavier Glorot initialises one."""
+
+    def __init__(self, inputs: int, outputs: int, k: int, *, first: bool) -> None:
+        super().__init__(inputs, outputs, k=k)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        for weight in self.weight:
+            nn.init.xavier_uniform_(weight)
+
+
+class _Shared(LinearBatchEnsemble):
+    """One layer of all members up to a scale of each input and output of theirs."""
+
+    def __init__(self, inputs: int, outputs: int, k: int, *, first: bool) -> None:
         # members that began alike would stay so: the first scales differ
-        shared = LinearBatchEnsemble(
-            inputs, outputs, k=k, scaling_init=("random-signs" if first else "ones", "ones")
-        )
-        nn.init.xavier_uniform_(shared.weight)
-        return shared
-    packed = LinearEnsemble(inputs, outputs, k=k)
-    for weight in packed.weight:
-        nn.init.xavier_uniform_(weight)
-    return packed
+        super().__init__(inputs, outputs, k=k, scaling_init=("random-signs" if first else "ones", "ones"))
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.xavier_uniform_(self.weight)
 
 
 class MemberMLPModel(BaseModel):
@@ -278,9 +297,21 @@ class MemberMLPModel(BaseModel):
             output["points"] = self.point_head(backbone_features[:, classes:])
         return output
 
+    def predict(self, x: dict[str, Tensor], ret_model_output: bool = False) -> Any:
+        """Predict a batch, for pytorch-tabular, which takes outputs of two dimensions: members stand side by side."""
+        return flat_outputs(super().predict(x, ret_model_output))
+
     def calculate_loss(self, output: dict[str, Any], y: Tensor, tag: str, sync_dist: bool = False) -> Tensor:
         """The loss of every member, in their mean."""
         members = output["members"]
         own = {**output, "logits": members.flatten(0, 1)}
         loss: Tensor = super().calculate_loss(own, y.repeat_interleave(members.shape[1], 0), tag, sync_dist)
         return loss
+
+
+def flat_outputs(predicted: Any) -> Any:
+    """What ``BaseModel.predict`` returned, with one dimension after that of the rows."""
+    if not isinstance(predicted, tuple):
+        return predicted
+    logits, output = predicted
+    return logits, {name: value.flatten(1) if value.ndim > 2 else value for name, value in output.items()}

@@ -21,6 +21,7 @@ from bridges_tabular.tabular.config import BridgeConfig
 from bridges_tabular.tabular.datamodule import Batch
 from bridges_tabular.tabular.head import BridgeHead, head_class
 from bridges_tabular.tabular.inner import build_inner, fold_into_last_layer, plain
+from bridges_tabular.tabular.members import flat_outputs
 from bridges_tabular.tabular.terms import TargetTerms
 
 Floats = NDArray[np.float64]
@@ -160,6 +161,10 @@ class BridgeModel(BaseModel):
         """Forget what the inner network learned, as pytorch-tabular does between folds."""
         self.inner.reset_weights()
 
+    def predict(self, x: Batch, ret_model_output: bool = False) -> Any:
+        """Predict a batch, for pytorch-tabular; outputs of several members stand side by side."""
+        return flat_outputs(super().predict(x, ret_model_output))
+
     def compute_backbone(self, x: Any) -> Tensor:
         """Features of embedded inputs."""
         features: Tensor = self.inner.compute_backbone(x)
@@ -200,13 +205,13 @@ class BridgeModel(BaseModel):
             standard = inner.get("members", raw).float()
             if "members" in inner:
                 standard = standard.clamp(*self.point_range)
-        if "members" in inner:
-            output["member_points"] = torch.addcmul(self.target_mean, standard, self.target_scale)
-            standard = standard.mean(1)
         predicted = torch.addcmul(self.target_mean, standard, self.target_scale)
         if self.hparams.target_range is not None:
             low, high = torch.as_tensor(list(self.hparams.target_range), device=raw.device, dtype=predicted.dtype).T
             predicted = predicted.clamp(low, high)
+        if "members" in inner:
+            output["member_points"] = predicted
+            predicted = predicted.mean(1)
         output["logits"] = predicted
         return output
 

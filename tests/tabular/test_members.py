@@ -18,7 +18,7 @@ from torch import nn
 
 from bridges_tabular import BridgeConfig, MemberMLPConfig, TabularBridgeRegressor, TensorDatamodule
 from bridges_tabular.core.schemes import SCHEMES
-from bridges_tabular.tabular.embeddings import EMBEDDINGS
+from bridges_tabular.tabular.embeddings import EMBEDDINGS, PiecewiseLinear
 from bridges_tabular.tabular.inner import build_inner, inferred_config
 from bridges_tabular.tabular.members import MemberDropout
 
@@ -274,6 +274,31 @@ def test_dropout_draws_each_feature_of_each_member_by_itself():
         # nor are neighbours dropped together
         along = zero.movedim([axis for axis in range(3) if axis not in axes], [0])
         assert float((along[1:] * along[:-1]).mean()) == pytest.approx(0.09, abs=0.01)
+
+
+@pytest.mark.parametrize("sharing", ["packed", "batch_ensemble"])
+def test_hidden_layers_of_members_differ_from_the_start(frame, sharing):
+    tabular, datamodule = bridged(frame, 0.5, backbone_config_params={"sharing": sharing})
+    inner = tabular.prepare_model(datamodule).eval().inner
+    batch = next(iter(datamodule.val_dataloader(92)))
+    hidden = inner.compute_backbone(inner.embed_input(batch)).detach()
+    for one, other in itertools.combinations(hidden.unbind(1), 2):
+        assert float((one - other).abs().mean()) > 0.1 * float(one.abs().mean())
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_bins_of_embeddings_are_placed_on_the_training_rows(frame, inside):
+    tabular, datamodule = bridged(frame, 0.5)
+    if not inside:
+        tabular = native(frame, MemberMLPConfig(task="regression", **SMALL))
+    model = tabular.prepare_model(datamodule)
+    (rows,) = datamodule.train_dataloader(350)
+    expected = PiecewiseLinear(rows["continuous"].shape[1], SMALL["embedding_bins"], SMALL["embedding_dim"])
+    expected.fit(rows["continuous"].numpy())
+    found = (model.inner if inside else model).backbone.embeddings.embeddings
+    assert list(expected.buffers())
+    for one, other in zip(found.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 # --- behind the door
@@ -679,6 +704,9 @@ def test_a_native_bridge_trains_members(frame, in_tmp, share, scheme, tensors):
     np.testing.assert_allclose(output["logits"].ravel(), predicted, rtol=1e-5)
     if scheme != "least_squares":
         torch.testing.assert_close(output["class_log_probs"].exp().sum(1), torch.ones(92))
+    outputs = tabular.predict(frame[350:], ret_logits=True)
+    members = output["member_points"].flatten(1)
+    np.testing.assert_allclose(outputs[[f"member_points_{i}" for i in range(4)]], members, rtol=1e-5)
     tabular.save_model(str(in_tmp / "saved"))
     loaded = TabularModel.load_model(str(in_tmp / "saved"))
     np.testing.assert_array_equal(loaded.predict(frame[350:])["target_prediction"].to_numpy(), predicted)
@@ -723,6 +751,10 @@ REFUSED = [
     *[("dropout", value) for value in (-0.1, 1.0, float("nan"))],
     *[("frequency_scale", value) for value in (0.0, -1.0, float("nan"))],
     *[("activation", value) for value in ("Gelu", "functional", "")],
+    *[("dropout", value) for value in ("0.1", True)],
+    *[("frequency_scale", value) for value in ("a", float("inf"))],
+    *[("activation", value) for value in (5, "Linear")],
+    *[(name, "no") for name in ("clamp", "input_scale")],
     ("batch_norm_continuous_input", True),
 ]
 
@@ -750,8 +782,10 @@ def test_near_names_are_offered():
 def test_other_tasks_and_heads_are_refused():
     with pytest.raises(ValueError, match=r"^MemberMLPConfig is for regression, got task='classification'$"):
         MemberMLPConfig(task="classification")
-    with pytest.raises(ValueError, match=r"^head_config: MemberMLPConfig has its layers in `layers`$"):
+    with pytest.raises(ValueError, match=r"^head_config: MemberMLPConfig has no LinearHead; .* are in `layers`$"):
         MemberMLPConfig(task="regression", head_config={"layers": "16"})
+    with pytest.raises(ValueError, match="has no LinearHead"):
+        MemberMLPConfig(task="regression", head_config={"dropout": 0.1})
     with pytest.raises(ValueError, match="head_params") as refusal:
         of_members(head_params={"layers": "16"}).check_params()
     assert "\n" not in str(refusal.value)
@@ -764,3 +798,12 @@ def test_every_setting_is_explained():
     fields = MemberMLPConfig.__dataclass_fields__
     assert own >= {"n_members", "sharing", "embedding", "layers"}
     assert all(fields[name].metadata.get("help", "").endswith(".") for name in own)
+
+
+@pytest.mark.parametrize(
+    "params", [{"layers": "9999999-9999999"}, {"embedding_dim": 10**9}, {"embedding": "pbld", "frequencies": 10**10}]
+)
+def test_a_network_larger_than_the_machine_is_refused_before_it_is_built(params):
+    with pytest.raises(ValueError, match="backbone_params of MemberMLPConfig: .* larger than what") as refusal:
+        of_members(params).check_params()
+    assert "\n" not in str(refusal.value)

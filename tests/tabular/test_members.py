@@ -804,6 +804,6 @@ def test_every_setting_is_explained():
     "params", [{"layers": "9999999-9999999"}, {"embedding_dim": 10**9}, {"embedding": "pbld", "frequencies": 10**10}]
 )
 def test_a_network_larger_than_the_machine_is_refused_before_it_is_built(params):
-    with pytest.raises(ValueError, match="backbone_params of MemberMLPConfig: .* larger than what") as refusal:
+    with pytest.raises(ValueError, match=r"backbone_params of MemberMLPConfig: .* larger than what") as refusal:
         of_members(params).check_params()
     assert "\n" not in str(refusal.value)

@@ -218,6 +218,8 @@ def linear_outputs(model, table):
         if isinstance(module, torch.nn.Linear):
             seen.add((module.training, output.dtype))
 
+    # which tries a network of its own, unless it has been tried before
+    model.check_params()
     handle = torch.nn.modules.module.register_module_forward_hook(see)
     try:
         model.fit(*table)

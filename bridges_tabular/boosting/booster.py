@@ -45,8 +45,12 @@ class Output:
 class Trees(Protocol):
     """A trained booster."""
 
-    def margins(self, values: Values) -> Single:
-        """Outputs of shape (n,) or (n, r)."""
+    def read(self, values: Values) -> Any:
+        """Features of shape (n, p) as ``margins`` takes them, for all boosters of the same output on these columns."""
+        ...
+
+    def margins(self, values: Values, read: Any = None) -> Single:
+        """Outputs of shape (n,) or (n, r); of what ``read`` made of the features, where several boosters share it."""
         ...
 
     def contributions(self, values: Values) -> Floats:

@@ -52,8 +52,9 @@ class CrossFittedLocation:
     def predict(self, values: Values) -> Floats:
         """Location of rows with features of shape (n, p)."""
         total = np.zeros(len(values))
+        read = self.models[0].read(values)
         for share, model in zip(self.shares, self.models, strict=True):
-            total += share * model.margins(values)
+            total += share * model.margins(values, read)
         return total
 
     def append(self, values: Values, location: Floats) -> Values:

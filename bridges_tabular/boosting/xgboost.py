@@ -219,9 +219,13 @@ class XGBTrees:
         self._output = output
         self._n_features = len(description["feature_types"])
 
-    def margins(self, values: Values) -> Single:
+    def read(self, values: Values) -> xgb.DMatrix:
+        """Features of shape (n, p) as ``margins`` takes them; see ``Trees``."""
+        return self._library.plain(values, not self._output.vector)
+
+    def margins(self, values: Values, read: xgb.DMatrix | None = None) -> Single:
         """Outputs of shape (n,) or (n, r)."""
-        matrix = self._library.plain(values, not self._output.vector)
+        matrix = self.read(values) if read is None else read
         margins: Single = self.booster.predict(matrix, output_margin=True)
         return margins
 

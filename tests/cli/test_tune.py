@@ -129,6 +129,7 @@ def test_a_network_is_tuned_over_its_bundled_space(folder: Path) -> None:
     assert {"layers", "dropout"} <= set(tuned["backbone_params"])
 
 
+@pytest.mark.slow
 def test_kill_9_and_a_full_disk_lose_only_what_runs(
     folder: Path, command: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -159,6 +160,7 @@ def test_kill_9_and_a_full_disk_lose_only_what_runs(
     assert drawn.isin(counted["learning_rate"]).all()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_by_the_others(folder: Path, command: Callable[..., subprocess.Popen[str]]) -> None:
     arguments = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null"]
     process = command(*arguments, "study.workers=2", "study.trials=8", "study.pruner={name: none}", "--out", "out")
@@ -173,6 +175,7 @@ def test_a_killed_worker_is_replaced_by_the_others(folder: Path, command: Callab
     assert trials["default"].sum() - (trials["default"] & (trials["state"] == "lost")).sum() == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(folder: Path, command: Callable[..., subprocess.Popen[str]]) -> None:
     slow = ["tune", "my.yaml", "models.bins.n_estimators=250", "models.bins.early_stopping_rounds=null", "--out", "out"]
     for workers in ("1", "2"):

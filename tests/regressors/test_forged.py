@@ -144,7 +144,7 @@ def _try_entries(forged: Callable[[str], Folder], name: str, values: Callable[[i
             folder.refused()
 
 
-@pytest.mark.parametrize("name", ["trees", "network", "classifier"])
+@pytest.mark.parametrize("name", ["trees", "classifier"])
 def test_any_other_entry_of_the_state_is_one_line_or_without_effect(name: str, forged: Any) -> None:
     _try_entries(forged, name, lambda index: (WRONG[index % len(WRONG)],))
 
@@ -199,6 +199,25 @@ def test_layers_that_the_arrays_do_not_have(layers: str, forged: Callable[[str],
     folder = forged("network")
     folder.state["engine"]["config"]["backbone_config_params"]["layers"] = layers
     assert "arrays" in folder.refused()
+
+
+def test_members_that_the_arrays_do_not_have(tmp_path: Path) -> None:
+    params = {"layers": "16", "n_members": 2}
+    TabularBridgeRegressor("MemberMLPConfig", max_epochs=1, n_bins=8, backbone_params=params).fit(X, Y).save(
+        tmp_path / "members"
+    )
+    for index, change in enumerate(
+        (
+            *({name: 10**9} for name in ("n_members", "embedding_bins", "embedding_dim", "one_hot")),
+            {"frequencies": 10**9, "embedding": "plr"},
+            {"n_members": 3},
+            {"sharing": "batch_ensemble"},
+            {"activation": "Module"},
+        )
+    ):
+        folder = Folder(tmp_path / "members", tmp_path / str(index))
+        folder.state["engine"]["config"]["backbone_config_params"] |= change
+        assert folder.refused() != "loaded"
 
 
 @every

@@ -134,7 +134,7 @@ def report(frame: pd.DataFrame, against: list[str]) -> None:
         if other not in set(frame["model"]):
             print(f"\nno results of {other}")
             continue
-        print(f"\nRatios to {other}: geometric mean over tables +- standard error, better on, worst table")
+        print(f"\nRatios to {other}: geometric mean over tables +- standard error, median, better on, worst table")
         for score in ("rmse", "mae", "crps"):
             _report_score(frame, score, other)
         times = {score: ratios(frame, f"{score}_seconds", other) for score in ("fit", "predict")}
@@ -165,8 +165,8 @@ def _report_score(frame: pd.DataFrame, score: str, against: str) -> None:
         if values.empty or (score != "crps" and model.endswith(RESIDUALS)):
             continue
         mean, error = geometric_mean(values.to_numpy())
-        better = f"{(values < 1).sum():2d} of {len(values):2d}"
-        print(f"  {model:32} {mean:.3f} +- {error:.3f}  {better}  {values.max():.3f} ({values.idxmax()})")
+        spread = f"{mean:.3f} +- {error:.3f}  {values.median():.3f}  {(values < 1).sum():2d} of {len(values):2d}"
+        print(f"  {model:32} {spread}  {values.max():.3f} ({values.idxmax()})")
 
 
 def main() -> None:

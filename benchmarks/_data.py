@@ -1,10 +1,11 @@
-"""The real tables of the benchmarks, and the file that collects results line by line."""
+"""The real tables of the benchmarks, their rows for training and testing, and the file that collects results."""
 
 from __future__ import annotations
 
 import csv
 import os
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import yaml
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Rows = tuple[pd.DataFrame, Array]
 RESULTS = Path(__file__).parent / "results"
+TABLES = ["yacht", "boston", "energy", "concrete", "airfoil", "wine", "ames", "abalone", "sml", "parkinsons", "cpu_act"]
+TABLES += ["kin8nm", "power", "naval", "pol", "elevators", "bike_hour", "kin40k", "california", "protein", "diamonds"]
 
 
 def data_folder(given: Path | None) -> Path:
@@ -39,6 +43,16 @@ def read_table(folder: Path, name: str) -> tuple[pd.DataFrame, Array]:
     for column in about.get("categorical") or []:
         frame[column] = frame[column].astype("category")
     return frame, y
+
+
+def split(X: pd.DataFrame, y: Array, rows: int | None, seed: int) -> tuple[Rows, Rows, Rows]:
+    """Rows to train on, to watch and to test: a seed permutes them, a fifth is for testing, of the rest to watch."""
+    order = np.random.default_rng(seed).permutation(len(y))[:rows]
+    n_test = round(0.2 * len(order))
+    n_validation = round(0.2 * (len(order) - n_test))
+    parts = np.split(order, [n_test, n_test + n_validation])
+    test, validation, train = [(X.iloc[part].reset_index(drop=True), y[part]) for part in parts]
+    return train, validation, test
 
 
 class Results:
@@ -69,14 +83,16 @@ class Results:
         return bool(same.any())
 
     def add(self, **line: Any) -> None:
-        """Append a line."""
-        self._path.parent.mkdir(exist_ok=True)
-        new = not self._path.is_file()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
-            if new:
-                writer.writeheader()
-            writer.writerow({name: f"{v:.8g}" if isinstance(v, float) else v for name, v in line.items()})
+        """Append a line, whole or not at all."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        text = StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        if not self._path.is_file():
+            writer.writeheader()
+        writer.writerow({name: f"{v:.8g}" if isinstance(v, float) else v for name, v in line.items()})
+        # one call of the system, which no interrupt cuts in two
+        with self._path.open("ab", buffering=0) as file:
+            file.write(text.getvalue().encode())
 
 
 def geometric_mean(ratios: Array) -> tuple[float, float]:

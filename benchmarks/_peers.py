@@ -1,4 +1,4 @@
-"""The contenders of benchmarks/boosting.py: XGBoost as it is, and its probabilistic relatives."""
+"""XGBoost as it is, and its probabilistic relatives: the contenders of benchmarks/boosting.py, with its threads."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Part(NamedTuple):
     codes: Array
     y: Array
 
+    @classmethod
+    def of(cls, X: pd.DataFrame, y: Array) -> Part:
+        """A missing category has the code -1."""
+        codes = X.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c)
+        return cls(X, codes.to_numpy(np.float64), y)
+
 
 class Split(NamedTuple):
     """The rows of one run."""
@@ -44,10 +50,8 @@ class Outcome(NamedTuple):
 
 
 def xgb_regressor(seed: int, **params: Any) -> xgb.XGBRegressor:
-    defaults = {"n_estimators": 2000, "early_stopping_rounds": 50, "learning_rate": 0.05}
-    return xgb.XGBRegressor(
-        **(defaults | params), enable_categorical=True, tree_method="hist", n_jobs=THREADS, random_state=seed
-    )
+    defaults = {"n_estimators": 2000, "early_stopping_rounds": 50, "learning_rate": 0.05, "n_jobs": THREADS}
+    return xgb.XGBRegressor(**(defaults | params), enable_categorical=True, tree_method="hist", random_state=seed)
 
 
 def fit_xgb(model: Any, split: Split) -> int:
@@ -82,20 +86,24 @@ def quantiles(seed: int) -> Callable[[Split], Outcome]:
     return fit
 
 
-def ngboost(seed: int) -> Callable[[Split], Outcome]:
+def ngboost(seed: int, best_round: bool = False) -> Callable[[Split], Outcome]:
+    """NGBoost, which predicts with all its rounds unless it is told the best one."""
+
     def fit(split: Split) -> Outcome:
         from ngboost import NGBRegressor
 
-        impute = _imputer(split.train.codes)
+        impute = imputer(split.train.codes)
         model = NGBRegressor(random_state=seed, verbose=False, early_stopping_rounds=50)
         train, held_out = split.train, split.validation
         model.fit(impute(train.codes), train.y, X_val=impute(held_out.codes), Y_val=held_out.y)
 
-        def predict(part: Part) -> Forecast:
-            params = model.pred_dist(impute(part.codes)).params
-            return _normal(params["loc"], params["scale"])
+        used = model.best_val_loss_itr + 1 if best_round else len(model.base_models)
 
-        return Outcome(predict, len(model.base_models))
+        def predict(part: Part) -> Forecast:
+            params = model.pred_dist(impute(part.codes), max_iter=used).params
+            return normal(params["loc"], params["scale"])
+
+        return Outcome(predict, used)
 
     return fit
 
@@ -111,7 +119,7 @@ def xgb_distribution(seed: int) -> Callable[[Split], Outcome]:
         model.fit(
             split.train.codes, split.train.y, eval_set=[(split.validation.codes, split.validation.y)], verbose=False
         )
-        return Outcome(lambda part: _normal(*model.predict(part.codes)), model.best_iteration + 1)
+        return Outcome(lambda part: normal(*model.predict(part.codes)), model.best_iteration + 1)
 
     return fit
 
@@ -138,7 +146,7 @@ def quantile_forest(seed: int) -> Callable[[Split], Outcome]:
     def fit(split: Split) -> Outcome:
         from quantile_forest import RandomForestQuantileRegressor
 
-        impute = _imputer(split.train.codes)
+        impute = imputer(split.train.codes)
         model = RandomForestQuantileRegressor(n_jobs=THREADS, random_state=seed)
         model.fit(impute(split.train.codes), split.train.y)
 
@@ -158,7 +166,7 @@ def _atoms(places: Array, masses: Array) -> BinnedDistribution:
     return BinnedDistribution(np.repeat(places, 2), cells)
 
 
-def _normal(mean: Array, std: Array) -> Forecast:
+def normal(mean: Array, std: Array) -> Forecast:
     """Normal distributions as 200 cells between quantiles, up to the 1e-5-th."""
     levels = np.concatenate([[1e-5], np.arange(1, 200) / 200, [1 - 1e-5]])
     edges = np.asarray(stats.norm.ppf(levels))
@@ -182,6 +190,6 @@ def _from_quantiles(predicted: Array) -> Forecast:
     return distribution.mean, distribution
 
 
-def _imputer(train: Array) -> Callable[[Array], Array]:
+def imputer(train: Array) -> Callable[[Array], Array]:
     medians = np.nanmedian(train, axis=0)
     return lambda values: np.where(np.isnan(values), medians, values)

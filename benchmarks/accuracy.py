@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scoringrules
-from _data import RESULTS, Array, Results, data_folder, geometric_mean, read_table
+from _data import RESULTS, TABLES, Results, Rows, data_folder, geometric_mean, read_table, split
 from _mixture import MixtureNetwork, mixture_interval
 
 from bridges_tabular import TabularBridgeRegressor
@@ -31,8 +31,6 @@ from bridges_tabular.core import scores
 
 # the tables on which bridges_tabular.tabular.defaults were chosen
 CHOSEN_ON = ["concrete", "airfoil", "naval", "sml", "kin8nm", "bike_hour", "parkinsons", "california"]
-TABLES = ["yacht", "boston", "energy", "concrete", "airfoil", "wine", "ames", "abalone", "sml", "parkinsons", "cpu_act"]
-TABLES += ["kin8nm", "power", "naval", "pol", "elevators", "bike_hour", "kin40k", "california", "protein", "diamonds"]
 SCHEMES = ["softmax_least_squares", "hard", "soft", "pretrained", "end_to_end"]
 MODELS = ["least_squares", "end_to_end", "soft", "mdn", "pretrained", "hard", "softmax_least_squares"]
 KEY = ["table", "rows", "seed", "backbone", "model"]
@@ -46,17 +44,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "FTTransformerConfig": {"num_heads": 4, "num_attn_blocks": 2, "input_embed_dim": 16},
     "GANDALFConfig": {"gflu_stages": 3},
 }
-Rows = tuple[pd.DataFrame, Array]
-
-
-def split(X: pd.DataFrame, y: Array, rows: int | None, seed: int) -> tuple[Rows, Rows, Rows]:
-    """Training, validation and test rows."""
-    order = np.random.default_rng(seed).permutation(len(y))[:rows]
-    n_test = round(0.2 * len(order))
-    n_validation = round(0.2 * (len(order) - n_test))
-    parts = np.split(order, [n_test, n_test + n_validation])
-    test, validation, train = [(X.iloc[part].reset_index(drop=True), y[part]) for part in parts]
-    return train, validation, test
 
 
 def measure(model: str, backbone: str, parts: tuple[Rows, Rows, Rows], seed: int) -> Iterator[dict[str, Any]]:

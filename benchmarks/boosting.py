@@ -61,10 +61,9 @@ def load(data: Path, name: str, seed: int) -> Split:
     y = frame.pop(entry["target"]).to_numpy(dtype=np.float64)
     for column in entry["categorical"]:
         frame[column] = frame[column].astype("category")
-    codes = frame.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c).to_numpy(np.float64)
     n_train, n_fit = round(0.64 * len(y)), round(0.8 * len(y))
     cuts = slice(0, n_train), slice(n_train, n_fit), slice(n_fit, None)
-    return Split(*(Part(frame.iloc[rows], codes[rows], y[rows]) for rows in cuts))
+    return Split(*(Part.of(frame.iloc[rows], y[rows]) for rows in cuts))
 
 
 def bridge(seed: int, **params: Any) -> Callable[[Split], Outcome]:

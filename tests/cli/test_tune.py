@@ -197,6 +197,7 @@ def test_ctrl_c_keeps_what_is_finished(folder: Path, command: Callable[..., subp
     assert trials.loc[kept, "state"].isin(["complete", "pruned"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["importing", "running"])
 def test_workers_end_with_the_command_that_started_them(
     folder: Path, moment: str, command: Callable[..., subprocess.Popen[str]]

@@ -60,6 +60,7 @@ def test_the_experiment_is_one() -> None:
     assert experiment.study is not None
 
 
+@pytest.mark.slow
 def test_commands_run_one_after_the_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = [line for line in COMMANDS if line.startswith("bridges-tabular ")]
     assert len(commands) >= 6

@@ -144,6 +144,7 @@ def test_an_interrupted_study_ends_as_if_it_had_not_been(study: dict[str, Any], 
     pd.testing.assert_frame_equal(searched(killed.trials), searched(whole.trials), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_line_of_the_journal_loses_one_trial_at_most(study: dict[str, Any], tmp_path: Path) -> None:
     study["models"]["bins"]["n_estimators"] = 2
     whole = run(study, tmp_path / "whole", trials=3)

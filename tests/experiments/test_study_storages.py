@@ -62,6 +62,7 @@ def damage(journal: Path) -> None:
         file.write(b"not a line of a journal\nnor is this\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lose", [remove, damage])
 def test_a_journal_that_is_lost_under_several_workers_is_named(
     study: dict[str, Any], tmp_path: Path, lose: Callable[[Path], None]

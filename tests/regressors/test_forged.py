@@ -95,6 +95,7 @@ def test_the_copies_are_whole(name: str, forged: Callable[[str], Folder]) -> Non
     assert forged(name).refused() == "loaded"
 
 
+@pytest.mark.slow
 @every
 def test_an_array_more_or_less_is_named(name: str, forged: Callable[[str], Folder]) -> None:
     for array in forged(name).arrays:
@@ -110,6 +111,7 @@ def test_an_array_more_or_less_is_named(name: str, forged: Callable[[str], Folde
         assert f"arrays.safetensors: array '{prefix}one.more' belongs to nothing" in folder.refused()
 
 
+@pytest.mark.slow
 @every
 def test_an_array_of_another_shape_or_type_is_named(name: str, forged: Callable[[str], Folder]) -> None:
     for index, (array, content) in enumerate(forged(name).arrays.items()):

@@ -55,6 +55,7 @@ def changes(model: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
                 yield f"{name}.{inner}", {name: small.get(name, {}) | {inner: value}}, value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SMALL)
 def test_every_value_of_every_parameter_is_refused_in_a_line_or_can_be_fitted(model: str) -> None:
     engine, small = SMALL[model]

@@ -101,6 +101,7 @@ def test_fit_predict_and_evaluate(frame, in_tmp, scheme):
     assert result["test_mean_squared_error"] == pytest.approx(error, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_saved_models_load_in_a_fresh_process_after_the_import_alone(frame, in_tmp):
     (in_tmp / "members.yml").write_text(yaml.safe_dump(MEMBERS))
     expected = []

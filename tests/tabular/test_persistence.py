@@ -27,6 +27,7 @@ numpy.savez(sys.argv[2], **out)
 """
 
 
+@pytest.mark.slow
 def test_every_scheme_predicts_the_same_in_a_fresh_process(table, tmp_path):
     X, y = table
     X.to_csv(tmp_path / "X.csv", index=False)

@@ -1,195 +1,183 @@
-"""XGBoost as it is, and its probabilistic relatives: the contenders of benchmarks/boosting.py, with its threads."""
+"""What people would pick instead, and ours beside it: each at its defaults, with one thread.
+
+All see the same training rows and watch the same validation rows. Categories and missing values reach each as it wants
+them: XGBoost, LightGBM and ours take pandas' categories and missing cells as they are; CatBoost takes categories as
+text, a missing one as one more; pytabkit takes categories, but numbers without gaps, which medians of the training rows
+fill; NGBoost takes the codes of the categories, and medians.
+
+Where a default is not the whole story: XGBRegressor has a rate of 0.05 and LightGBM its own 0.1, both with up to 2,000
+rounds and 50 without improvement to stop; CatBoost and NGBoost keep their 1,000 and 500 rounds, and predict with the
+best of them. pytabkit's models choose their epoch or round themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import xgboost as xgb
-from numpy.typing import NDArray
-from scipy import stats
+import torch
+from _boosters import Array, Forecast, Part, Split, fit_xgb, ngboost, normal, xgb_regressor
 
-from bridges_tabular import BinnedDistribution
-
-Array = NDArray[np.float64]
-Forecast = tuple[Array, BinnedDistribution | None]
-
-LEVELS = np.arange(1, 20) / 20
-THREADS = 2
+from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
 
 
-class Part(NamedTuple):
-    """Rows with categories as pandas has them, and as ordered codes."""
+class Fitted(NamedTuple):
+    """A model that predicts points and, if it has one, a distribution."""
 
-    X: pd.DataFrame
-    codes: Array
-    y: Array
-
-    @classmethod
-    def of(cls, X: pd.DataFrame, y: Array) -> Part:
-        """A missing category has the code -1."""
-        codes = X.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c)
-        return cls(X, codes.to_numpy(np.float64), y)
+    point: Callable[[Part], Array]
+    distribution: Callable[[Part], BinnedDistribution] | None = None
 
 
-class Split(NamedTuple):
-    """The rows of one run."""
+class Alternative(NamedTuple):
+    """A model by the module that it needs, and how it is fitted with a seed."""
 
-    train: Part
-    validation: Part
-    test: Part
+    module: str
+    fit: Callable[[Split, int], Fitted]
 
-
-class Outcome(NamedTuple):
-    """A fitted model: how it predicts, and how many rounds it trained."""
-
-    predict: Callable[[Part], Forecast]
-    rounds: int
+    @property
+    def version(self) -> str:
+        return importlib.metadata.version(self.module.partition(".")[0])
 
 
-def xgb_regressor(seed: int, **params: Any) -> xgb.XGBRegressor:
-    defaults = {"n_estimators": 2000, "early_stopping_rounds": 50, "learning_rate": 0.05, "n_jobs": THREADS}
-    return xgb.XGBRegressor(**(defaults | params), enable_categorical=True, tree_method="hist", random_state=seed)
+def installed(models: Sequence[str]) -> Iterator[str]:
+    """Those of the models whose packages are installed, and imported now, outside of the time of a fit."""
+    for model in models:
+        try:
+            importlib.import_module(ALTERNATIVES[model].module)
+        except ImportError as error:
+            print(f"{model} is left out: {error}")
+        else:
+            yield model
 
 
-def fit_xgb(model: Any, split: Split) -> int:
-    model.fit(split.train.X, split.train.y, eval_set=[(split.validation.X, split.validation.y)], verbose=False)
-    return int(model.get_booster().num_boosted_rounds())
+def prepare() -> None:
+    """One thread for torch, and silence."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="n_bins=")
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    for name in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def point(seed: int, **params: Any) -> Callable[[Split], Outcome]:
-    """XGBRegressor, with the residuals of the validation rows as its distribution."""
-
-    def fit(split: Split) -> Outcome:
-        model = xgb_regressor(seed, **params)
-        rounds = fit_xgb(model, split)
-        residuals = split.validation.y - model.predict(split.validation.X)
-        atoms = np.quantile(residuals, (np.arange(200) + 0.5) / 200)
-
-        def predict(part: Part) -> Forecast:
-            mean = model.predict(part.X).astype(np.float64)
-            return mean, _atoms(atoms, np.full((len(mean), 200), 1 / 200)).affine(1.0, mean)
-
-        return Outcome(predict, rounds)
-
-    return fit
+def _floats(values: Any) -> Array:
+    return np.asarray(values, dtype=np.float64)
 
 
-def quantiles(seed: int) -> Callable[[Split], Outcome]:
-    def fit(split: Split) -> Outcome:
-        model = xgb_regressor(seed, objective="reg:quantileerror", quantile_alpha=LEVELS)
-        rounds = fit_xgb(model, split)
-        return Outcome(lambda part: _from_quantiles(model.predict(part.X)), rounds)
-
-    return fit
+def _xgboost(split: Split, seed: int) -> Fitted:
+    model = xgb_regressor(seed, n_jobs=1)
+    fit_xgb(model, split)
+    return Fitted(lambda part: _floats(model.predict(part.X)))
 
 
-def ngboost(seed: int, best_round: bool = False) -> Callable[[Split], Outcome]:
-    """NGBoost, which predicts with all its rounds unless it is told the best one."""
+def _lightgbm(split: Split, seed: int) -> Fitted:
+    import lightgbm
 
-    def fit(split: Split) -> Outcome:
-        from ngboost import NGBRegressor
-
-        impute = imputer(split.train.codes)
-        model = NGBRegressor(random_state=seed, verbose=False, early_stopping_rounds=50)
-        train, held_out = split.train, split.validation
-        model.fit(impute(train.codes), train.y, X_val=impute(held_out.codes), Y_val=held_out.y)
-
-        used = model.best_val_loss_itr + 1 if best_round else len(model.base_models)
-
-        def predict(part: Part) -> Forecast:
-            params = model.pred_dist(impute(part.codes), max_iter=used).params
-            return normal(params["loc"], params["scale"])
-
-        return Outcome(predict, used)
-
-    return fit
+    model = lightgbm.LGBMRegressor(n_estimators=2000, n_jobs=1, random_state=seed, verbosity=-1)
+    watched, stop = split.validation, lightgbm.early_stopping(50, verbose=False)
+    model.fit(split.train.X, split.train.y, eval_X=watched.X, eval_y=watched.y, callbacks=[stop])
+    return Fitted(lambda part: _floats(model.predict(part.X)))
 
 
-def xgb_distribution(seed: int) -> Callable[[Split], Outcome]:
-    def fit(split: Split) -> Outcome:
-        from xgboost_distribution import XGBDistribution
-
-        # the settings of its readme
-        model = XGBDistribution(
-            distribution="normal", n_estimators=500, early_stopping_rounds=10, n_jobs=THREADS, random_state=seed
-        )
-        model.fit(
-            split.train.codes, split.train.y, eval_set=[(split.validation.codes, split.validation.y)], verbose=False
-        )
-        return Outcome(lambda part: normal(*model.predict(part.codes)), model.best_iteration + 1)
-
-    return fit
+def _catboost(split: Split, seed: int) -> Fitted:
+    model = _fitted_catboost(split, seed)
+    return Fitted(lambda part: _floats(model.predict(_texts(part.X), thread_count=1)))
 
 
-def ordboost(seed: int) -> Callable[[Split], Outcome]:
-    def fit(split: Split) -> Outcome:
-        from ordboost import OrdBoostRegressor
+def _catboost_uncertainty(split: Split, seed: int) -> Fitted:
+    loss = "RMSEWithUncertainty"
+    model = _fitted_catboost(split, seed, loss_function=loss)
 
-        model = OrdBoostRegressor(n_jobs=THREADS, random_state=seed).fit(split.train.codes, split.train.y)
+    def predict(part: Part) -> Forecast:
+        mean, variance = model.predict(_texts(part.X), prediction_type=loss, thread_count=1).T
+        return normal(mean, np.sqrt(variance))
 
-        def predict(part: Part) -> Forecast:
-            forecast = model.predict_dist(part.codes)
-            if hasattr(forecast, "pmf"):
-                return np.asarray(forecast.mean()), _atoms(forecast.classes.astype(float), forecast.pmf)
-            masses = np.diff(forecast.grid_cdf, axis=1)
-            return np.asarray(forecast.mean()), BinnedDistribution(forecast.grid_y, np.maximum(masses, 0.0))
-
-        return Outcome(predict, model.max_iter)
-
-    return fit
+    return _of_forecast(predict)
 
 
-def quantile_forest(seed: int) -> Callable[[Split], Outcome]:
-    def fit(split: Split) -> Outcome:
-        from quantile_forest import RandomForestQuantileRegressor
+def _fitted_catboost(split: Split, seed: int, **params: Any) -> Any:
+    from catboost import CatBoostRegressor
 
-        impute = imputer(split.train.codes)
-        model = RandomForestQuantileRegressor(n_jobs=THREADS, random_state=seed)
-        model.fit(impute(split.train.codes), split.train.y)
-
-        def predict(part: Part) -> Forecast:
-            values = impute(part.codes)
-            _, distribution = _from_quantiles(model.predict(values, quantiles=LEVELS.tolist()))
-            return model.predict(values, quantiles="mean"), distribution
-
-        return Outcome(predict, model.n_estimators)
-
-    return fit
+    model = CatBoostRegressor(**params, thread_count=1, random_seed=seed, verbose=False, allow_writing_files=False)
+    categories = list(split.train.X.select_dtypes("category"))
+    watched = (_texts(split.validation.X), split.validation.y)
+    model.fit(_texts(split.train.X), split.train.y, cat_features=categories, eval_set=watched, use_best_model=True)
+    return model
 
 
-def _atoms(places: Array, masses: Array) -> BinnedDistribution:
-    cells = np.zeros((len(masses), 2 * len(places) - 1))
-    cells[:, ::2] = masses
-    return BinnedDistribution(np.repeat(places, 2), cells)
+def _texts(X: pd.DataFrame) -> pd.DataFrame:
+    """Categories as text, a missing one among them."""
+    texts = X.copy()
+    for name in X.select_dtypes("category"):
+        texts[name] = X[name].astype(object).fillna("missing").astype(str)
+    return texts
 
 
-def normal(mean: Array, std: Array) -> Forecast:
-    """Normal distributions as 200 cells between quantiles, up to the 1e-5-th."""
-    levels = np.concatenate([[1e-5], np.arange(1, 200) / 200, [1 - 1e-5]])
-    edges = np.asarray(stats.norm.ppf(levels))
-    masses = np.broadcast_to(np.diff(levels) / np.diff(levels).sum(), (len(mean), 200))
-    mean = np.asarray(mean, dtype=np.float64)
-    return mean, BinnedDistribution(edges, masses).affine(np.maximum(std, 1e-9).astype(np.float64), mean)
+def _ngboost(split: Split, seed: int) -> Fitted:
+    return _of_forecast(ngboost(seed, best_round=True)(split).predict)
 
 
-def _from_quantiles(predicted: Array) -> Forecast:
-    """Cells between sorted quantiles; beyond them exponential tails, as long as the outer two quantiles say.
+def _of_forecast(predict: Callable[[Part], Forecast]) -> Fitted:
+    def distribution(part: Part) -> BinnedDistribution:
+        made = predict(part)[1]
+        assert made is not None
+        return made
 
-    The point is the mean of that distribution.
-    """
-    edges = np.sort(np.asarray(predicted, dtype=np.float64), axis=1)
-    n, q = edges.shape
-    gaps = np.stack([edges[:, 1] - edges[:, 0], edges[:, -1] - edges[:, -2]], axis=1)
-    scales = np.maximum(gaps / np.log(2), 1e-12 + 1e-6 * np.ptp(edges))
-    distribution = BinnedDistribution(
-        edges, np.full((n, q - 1), 1 / (q + 1)), tail_masses=[1 / (q + 1)] * 2, tail_scales=scales
-    )
-    return distribution.mean, distribution
+    return Fitted(lambda part: predict(part)[0], distribution)
 
 
-def imputer(train: Array) -> Callable[[Array], Array]:
-    medians = np.nanmedian(train, axis=0)
-    return lambda values: np.where(np.isnan(values), medians, values)
+def _pytabkit(name: str) -> Alternative:
+    """Models of pytabkit; they fit in single precision."""
+
+    def fit(split: Split, seed: int) -> Fitted:
+        import pytabkit
+
+        medians = split.train.X.select_dtypes("number").median()
+        model = getattr(pytabkit, name)(random_state=seed, n_threads=1, device="cpu")
+        watched = split.validation
+        model.fit(split.train.X.fillna(medians), split.train.y, X_val=watched.X.fillna(medians), y_val=watched.y)
+        return Fitted(lambda part: _floats(model.predict(part.X.fillna(medians))))
+
+    return Alternative("pytabkit", fit)
+
+
+def _bridge(make: Callable[[int], XGBBridgeRegressor | TabularBridgeRegressor], engine: str) -> Alternative:
+    def fit(split: Split, seed: int) -> Fitted:
+        model = make(seed)
+        model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
+
+        def distribution(part: Part) -> BinnedDistribution:
+            made = model.predict_distribution(part.X)
+            assert isinstance(made, BinnedDistribution)
+            return made
+
+        return Fitted(lambda part: model.predict(part.X), distribution)
+
+    return Alternative(f"bridges_tabular.{engine}", fit)
+
+
+# quick ones first: a run that is stopped has them on every table
+ALTERNATIVES = {
+    "xgboost": Alternative("xgboost", _xgboost),
+    "lightgbm": Alternative("lightgbm", _lightgbm),
+    "catboost": Alternative("catboost", _catboost),
+    "catboost_uncertainty": Alternative("catboost", _catboost_uncertainty),
+    "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
+    "bridge_network": _bridge(lambda seed: TabularBridgeRegressor(random_state=seed), "tabular"),
+    "bridge_members": _bridge(lambda seed: TabularBridgeRegressor("MemberMLPConfig", random_state=seed), "tabular"),
+    "bridge_least_squares": _bridge(
+        lambda seed: TabularBridgeRegressor(scheme="least_squares", random_state=seed), "tabular"
+    ),
+    "realmlp_td_s": _pytabkit("RealMLP_TD_S_Regressor"),
+    "xgb_td": _pytabkit("XGB_TD_Regressor"),
+    "lgbm_td": _pytabkit("LGBM_TD_Regressor"),
+    "catboost_td": _pytabkit("CatBoost_TD_Regressor"),
+    "ngboost": Alternative("ngboost", _ngboost),
+    "realmlp_td": _pytabkit("RealMLP_TD_Regressor"),
+    "tabm_d": _pytabkit("TabM_D_Regressor"),
+}

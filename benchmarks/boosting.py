@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from _peers import (
+from _boosters import (
     THREADS,
     Outcome,
     Part,

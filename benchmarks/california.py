@@ -10,7 +10,7 @@ for the validation rows (13,209, 3,303 and 4,128 rows). The target is the median
 Columns are scikit-learn's eight numbers, computed from those of california.csv: median income, house age, rooms,
 bedrooms and people per household, population, latitude, longitude; the category ocean_proximity is left out. In our
 table 207 bedrooms are missing that the papers had: rooms and all other columns of those rows are used, their bedrooms
-per household are missing, and reach each model as _alternatives.py says. No row is left out.
+per household are missing, and reach each model as _peers.py says. No row is left out.
 
 Published: means of 15 seeds, with hyper-parameters tuned on the validation rows unless "default" is said, from the
 papers on TabR (2024) and TabM (2025) and their repositories. The models run here, ours among them, are at their
@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _alternatives import ALTERNATIVES, installed, prepare
+from _boosters import Part, Split
 from _data import RESULTS, Results, data_folder, read_table
-from _peers import Part, Split
+from _peers import ALTERNATIVES, installed, prepare
 from sklearn.model_selection import train_test_split
 
 from bridges_tabular.core import scores

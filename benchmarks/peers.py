@@ -6,7 +6,7 @@
 
 Needs the extra "peers"; a model whose package is missing is left out, with a line that says so. All models of a split
 see the same rows, watch the same validation rows (a fifth of the training rows) and have one thread; how each is given
-categories and missing values stands in _alternatives.py. Lines are added to a CSV file after every fit, and what stands
+categories and missing values stands in _peers.py. Lines are added to a CSV file after every fit, and what stands
 there is not run again; the predictions on the test rows are kept in a folder, an .npz for each fit.
 
 A model of points alone gets two distributions: a normal one with the deviation of its validation residuals (crps and
@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from _alternatives import ALTERNATIVES, Alternative, Fitted, installed, prepare
+from _boosters import LEVELS, Part, Split, normal
 from _data import RESULTS, TABLES, Array, Results, data_folder, geometric_mean, read_table, split
-from _peers import LEVELS, Part, Split, normal
+from _peers import ALTERNATIVES, Alternative, Fitted, installed, prepare
 
 from bridges_tabular import BinnedDistribution, DistributionCalibrator
 from bridges_tabular.core import scores

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 # classifiers are written for whole numbers of a machine word
 _BITS = 64
-_LONGEST_LINE = 300
 
 Placement = Literal["blend", "quantile", "uniform", "kmeans"]
 
@@ -246,7 +245,7 @@ def _refusals(estimator: Any) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        said = one_line(" ".join(str(error).split()), _LONGEST_LINE)
+        said = one_line(" ".join(str(error).split()))
         raise kind(f"{type(estimator).__name__} refuses the table: {said}") from error
 
 

@@ -14,7 +14,6 @@ from bridges_tabular.regressors.words import one_line, shown
 
 Block = TypeVar("Block")
 
-_LONGEST_LINE = 300
 _MOST_WORKERS = 1000
 # names that a hint lists where none is near
 _MOST_CHOICES = 12
@@ -27,7 +26,7 @@ class ExperimentError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message, _LONGEST_LINE))
+        super().__init__(one_line(message))
 
 
 def alternatives(names: Iterable[str]) -> str:

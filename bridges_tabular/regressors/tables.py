@@ -19,7 +19,6 @@ from bridges_tabular.regressors.words import one_line, shown
 Category = str | bool | int | float
 
 # both engines compute in single precision, where a larger number turns into infinity
-_LONGEST_LINE = 300
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -222,7 +221,7 @@ class TableEncoder:
         if self.named and _is_named(frame):
             missing = [name for name in self.feature_names_in_ if name not in frame.columns]
             if missing:
-                raise ValueError(one_line(f"the table lacks column(s) {', '.join(map(shown, missing))}", _LONGEST_LINE))
+                raise ValueError(one_line(f"the table lacks column(s) {', '.join(map(shown, missing))}"))
             return frame[self.feature_names_in_]
         if frame.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {frame.shape[1]} features, but {self.n_features_in_} are expected")

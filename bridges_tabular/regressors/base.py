@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 
 CALIBRATION_CONSTRAINTS: dict[str, Any] = constraints("calibration", "calibration_fraction")
 # distributions are made for so many rows at once where only a few numbers of each are asked for
-_DISTRIBUTION_ROWS = 8192
+_DISTRIBUTION_ROWS = 2048
 
 
 class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):

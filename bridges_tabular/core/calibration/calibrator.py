@@ -13,7 +13,7 @@ from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration.atoms import Atoms, Ties, find_ties, pool_with_atoms
 from bridges_tabular.core.calibration.deconvolution import Deconvolution
 from bridges_tabular.core.calibration.pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
-from bridges_tabular.core.calibration.residuals import LEVELS, LocalResiduals, thinned
+from bridges_tabular.core.calibration.residuals import LocalResiduals, thinned
 from bridges_tabular.core.calibration.sharpness import ITERATIONS, best_sharpness
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
@@ -283,11 +283,7 @@ class DistributionCalibrator:
         parts = []
         if rows.pi is not None:
             assert self._deconvolution is not None
-            masses = self._deconvolution.sharpen(rows.pi, self._iterations)
-            no_tails = np.zeros((len(masses), 2))
-            sharp = Rows(self._deconvolution.edges, masses, no_tails, np.ones_like(no_tails))
-            histogram = BinnedDistribution._from_valid(sharp)
-            deviations = histogram.quantile(LEVELS) - histogram.mean[:, None]
+            deviations = self._deconvolution.deviations(rows.pi, self._iterations)
             parts.append(rows.point[:, None] + (self._width * self._narrowing(rows))[:, None] * deviations)
         if residuals is not None:
             parts.append(rows.point[:, None] + residuals)

@@ -231,7 +231,7 @@ def _leave_one_out(
 
 def _table(z: FloatArray, place: Ranks, weight: FloatArray, bandwidth: float, *, constant: bool) -> FloatArray:
     """Quantiles (a, b, q) of weighted residuals z (n,), seen from a grid of ranks; b is 1 of a constant variance."""
-    z, place, weight, spread = _by_residual(z, place, weight)
+    z, place, single, spread = _by_residual(z, place, weight)
     nodes = _nodes(bandwidth)
     axis = np.linspace(0.0, 1.0, nodes, dtype=np.float32) if nodes > 1 else np.array([0.5], dtype=np.float32)
     # a constant variance ranks in the middle everywhere
@@ -240,8 +240,8 @@ def _table(z: FloatArray, place: Ranks, weight: FloatArray, bandwidth: float, *,
     first, other = (
         _kernel(np.square(at[:, None] - ranks), bandwidth) for at, ranks in zip((axis, second), place.T, strict=True)
     )
-    first *= weight
-    prior = weight * np.float32(_PRIOR_ROWS / len(z))
+    first *= single
+    prior = single * np.float32(_PRIOR_ROWS / len(z))
     table = np.empty((len(axis), len(second), LEVELS.size))
     rows = max(1, _BLOCK_SIZE // len(z))
     for i, mine in enumerate(first):
@@ -255,10 +255,10 @@ def _table(z: FloatArray, place: Ranks, weight: FloatArray, bandwidth: float, *,
 def _leave_one_out_quantiles(z: FloatArray, place: Ranks, weight: FloatArray, bandwidth: float) -> FloatArray:
     """Quantiles (n, q) of weighted residuals z (n,) seen from each row's ranks, each without its own."""
     order = np.argsort(z)
-    z, place, weight, spread = _by_residual(z, place, weight)
+    z, place, single, spread = _by_residual(z, place, weight)
     mass = _kernel(_square_distances(place, place), bandwidth)
     mass += np.float32(_PRIOR_ROWS / len(z))
-    mass *= weight
+    mass *= single
     np.fill_diagonal(mass, 0.0)
     value = np.empty((len(z), LEVELS.size))
     value[order] = _quantiles_of(mass, z) + spread
@@ -269,7 +269,7 @@ def _by_residual(z: FloatArray, place: Ranks, weight: FloatArray) -> tuple[Float
     """Rows by increasing residual, and what keeps quantiles (q,) apart: ties would make atoms where none are meant."""
     order = np.argsort(z)
     spread = float(np.sqrt(np.average(np.square(z), weights=weight)))
-    apart = np.arange(LEVELS.size) * 1e-6 * max(spread, np.finfo(np.float64).tiny)
+    apart: FloatArray = np.arange(LEVELS.size) * 1e-6 * max(spread, np.finfo(np.float64).tiny)
     return z[order], place[order], weight[order].astype(np.float32), apart
 
 
@@ -303,9 +303,12 @@ def _interpolate(table: FloatArray, first: FloatArray, second: FloatArray) -> Fl
     for size, rank in zip(table.shape[:2], (first, second), strict=True):
         at = rank * (size - 1)
         low = np.minimum(at.astype(np.intp), max(size - 2, 0))
-        corners.append((low, np.minimum(low + 1, size - 1), (at - low)[:, None]))
-    (a0, a1, u), (b0, b1, v) = corners
-    lower = table[a0, b0] * (1 - v) + table[a0, b1] * v
-    upper = table[a1, b0] * (1 - v) + table[a1, b1] * v
-    value: FloatArray = lower * (1 - u) + upper * u
+        corners.append(((low, 1.0 - at + low), (np.minimum(low + 1, size - 1), at - low)))
+    nodes, shares = zip(*((a * table.shape[1] + b, u * v) for a, u in corners[0] for b, v in corners[1]), strict=True)
+    value: FloatArray = torch.nn.functional.embedding_bag(
+        torch.from_numpy(np.stack(nodes, axis=1)),
+        torch.from_numpy(table.reshape(-1, table.shape[2])),
+        per_sample_weights=torch.from_numpy(np.stack(shares, axis=1)),
+        mode="sum",
+    ).numpy()
     return value

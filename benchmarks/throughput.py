@@ -18,7 +18,6 @@ import gc
 import io
 import logging
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+
+from _data import peak_of_this_process
 
 from bridges_tabular import TabularBridgeRegressor
 
@@ -228,15 +229,6 @@ def print_prediction(rows: int, columns: int, layers: str, repeats: int) -> None
     for name, value in best.items():
         print(f"  {name:22} {value:8.3f} s {rows / value:12,.0f} rows/s")
     print(f"  pytorch-tabular / ours: {best['pytorch-tabular LS'] / best['end_to_end k=32']:.1f}")
-
-
-def peak_of_this_process() -> float:
-    """Peak memory in MB; where Linux does not tell, that which a parent process left counts too."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return float(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def peak_megabytes(name: str, rows: int, columns: int, layers: str) -> float:

@@ -25,13 +25,11 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-
 from _data import peak_of_this_process
 
 from bridges_tabular import TabularBridgeRegressor

@@ -269,7 +269,9 @@ def _by_residual(z: FloatArray, place: Ranks, weight: FloatArray) -> tuple[Float
     """Rows by increasing residual, and what keeps quantiles (q,) apart: ties would make atoms where none are meant."""
     order = np.argsort(z)
     spread = float(np.sqrt(np.average(np.square(z), weights=weight)))
-    apart: FloatArray = np.arange(LEVELS.size) * (1e-6 * max(spread, float(np.finfo(np.float64).tiny)))
+    apart: FloatArray = np.arange(LEVELS.size, dtype=np.float64) * (
+        1e-6 * max(spread, float(np.finfo(np.float64).tiny))
+    )
     return z[order], place[order], weight[order].astype(np.float32), apart
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.core import scores
+from bridges_tabular.core._cells import Rows, joined
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
 from bridges_tabular.core.calibration.centring import centred
@@ -20,6 +21,8 @@ Floats = NDArray[np.float64]
 
 # of the held-out rows, whose scores are for a reader
 _SCORED_ROWS = 1_000
+# Distributions are made for so many rows at a time: with fewer, the calls cost more than the numbers.
+_DISTRIBUTION_ROWS = 2_048
 
 
 class Forecast(NamedTuple):
@@ -155,7 +158,16 @@ class CalibratedForecast:
         ValueError
             If the model has no classes and was fitted without calibration, or without validation rows for it.
         """
-        return self.scale.restore_distribution(self._of_bins(forecast), self.target, self.atoms, self._unit)
+
+        def restored(rows: slice) -> Rows:
+            made = self._of_bins(forecast.take(rows))
+            return self.scale.restore_distribution(made, self.target, self.atoms, self._unit)._rows
+
+        n = len(forecast.point)
+        # what is made on the way is larger than the result; no rows have distributions of the same shape
+        starts = range(0, n, _DISTRIBUTION_ROWS) or (0,)
+        blocks = (slice(start, start + _DISTRIBUTION_ROWS) for start in starts)
+        return BinnedDistribution._from_valid(joined(((at, restored(at)) for at in blocks), n))
 
     def interval(self, distribution: BinnedDistribution, coverage: float, conformal: bool) -> Floats:
         """Intervals of shape (n, 2) of predictive distributions.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridges_tabular.core._cells import FloatArray, Rows
+from bridges_tabular.core._cells import FloatArray, Rows, joined
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration.atoms import Atoms, Ties, find_ties, pool_with_atoms
 from bridges_tabular.core.calibration.deconvolution import Deconvolution
@@ -304,7 +304,7 @@ class DistributionCalibrator:
                 pool = self._pool(rows, self._local(rows) if residuals is None else residuals[at])
                 yield at, pool.rows() if self._atoms is None else pool_with_atoms(pool, self._atoms)
 
-        return BinnedDistribution._from_valid(_joined(blocks(), len(outputs.point)))
+        return BinnedDistribution._from_valid(joined(blocks(), len(outputs.point)))
 
     def _best_atoms(self, ties: Ties, outputs: _Outputs, target: FloatArray, weight: FloatArray) -> Atoms | None:
         judged = thinned(len(target), _JUDGED_ROWS_ATOMS)
@@ -317,19 +317,6 @@ class DistributionCalibrator:
             made = BinnedDistribution._from_valid(pool.rows() if atoms is None else pool_with_atoms(pool, atoms))
             scores.append(float(np.average(made.crps(target), weights=weight)))
         return choices[int(np.argmin(scores))]
-
-
-def _joined(blocks: Iterator[tuple[slice, Rows]], n: int) -> Rows:
-    """Blocks of rows written into one batch as they come; shared edges stay shared."""
-    whole: Rows | None = None
-    for at, rows in blocks:
-        if whole is None:
-            edges = rows.edges if rows.edges.ndim == 1 else np.empty((n, rows.edges.shape[1]))
-            whole = Rows(edges, *(np.empty((n, array.shape[1])) for array in rows[1:]))
-        for into, array in zip(whole, rows, strict=True):
-            if into is not array and into.ndim == 2:
-                into[at] = array
-    return whole if whole is not None else Rows(np.zeros(2), np.empty((0, 1)), np.empty((0, 2)), np.empty((0, 2)))
 
 
 def _distinct(outputs: _Outputs, target: FloatArray, weight: FloatArray) -> tuple[_Outputs, FloatArray, FloatArray]:

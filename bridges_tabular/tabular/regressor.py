@@ -88,8 +88,8 @@ class TabularBridgeRegressor(BridgeRegressor):
     calibration_fraction : float, optional
         Share of the training rows that is held out for conformal intervals alone. Default: the validation rows serve.
     learning_rate : float, optional
-        Of AdamW, falling to zero along half a cosine over ``max_epochs``. Default: 6e-3, 3e-3 with other backbones than
-        MemberMLPConfig.
+        Of AdamW, falling to zero along half a cosine over ``max_epochs``. Default: 6e-3, and 3e-3 with the preset
+        "best" and with other backbones.
     weight_decay : float, default=1e-5
     max_epochs : int, optional
         Default: between 60 and 200, as many as make the preset's steps, 4,000 in the default, or 8,000 steps with

@@ -16,8 +16,8 @@ from bridges_tabular.regressors.words import hint, one_line, shown
 
 # estimators are written for whole numbers of a machine word
 _BITS = 64
-# skops lists what it wraps by itself
-_TRUSTED = ("functools.partial",)
+# part of scikit-learn's own estimators, and no code by themselves: what they wrap or stand for is listed beside them
+_TRUSTED = ("functools.partial", "numpy.dtype")
 
 
 @contextmanager
@@ -30,9 +30,10 @@ def refusals(estimator: Any, *errors: type[Exception]) -> Iterator[None]:
     *errors : type
         Kinds of errors beside TypeError and ValueError.
     """
+    refused: tuple[type[Exception], ...] = (TypeError, ValueError, *errors)
     try:
         yield
-    except (TypeError, ValueError, *errors) as error:
+    except refused as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         said = one_line(" ".join(str(error).split()))
         raise kind(f"{type(estimator).__name__} refuses the table: {said}") from error

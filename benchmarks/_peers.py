@@ -161,6 +161,10 @@ def _bridge(make: Callable[[int], XGBBridgeRegressor | TabularBridgeRegressor], 
     return Alternative(f"bridges_tabular.{engine}", fit)
 
 
+def _on_catboost(seed: int) -> XGBBridgeRegressor:
+    return XGBBridgeRegressor(location={"estimator": "catboost.CatBoostRegressor"}, n_jobs=1, random_state=seed)
+
+
 # quick ones first: a run that is stopped has them on every table
 ALTERNATIVES = {
     "xgboost": Alternative("xgboost", _xgboost),
@@ -168,6 +172,7 @@ ALTERNATIVES = {
     "catboost": Alternative("catboost", _catboost),
     "catboost_uncertainty": Alternative("catboost", _catboost_uncertainty),
     "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
+    "bridge_catboost": _bridge(_on_catboost, "boosting")._replace(module="catboost"),
     "bridge_network": _bridge(lambda seed: TabularBridgeRegressor(random_state=seed), "tabular"),
     "bridge_members": _bridge(lambda seed: TabularBridgeRegressor("MemberMLPConfig", random_state=seed), "tabular"),
     "bridge_least_squares": _bridge(

@@ -192,6 +192,10 @@ def plain_location(given: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(name, str) for name in value) and all(map(_is_plain, value.values()))
     if isinstance(value, float):
         return bool(np.isfinite(value))
     return value is None or isinstance(value, bool | int | str)

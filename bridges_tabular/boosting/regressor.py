@@ -155,8 +155,9 @@ class XGBBridgeRegressor(BridgeRegressor):
     they have settings of their own (HistGradientBoostingRegressor has); the fold models take the rounds that the first
     one came to. A regressor of this package gets the table, and watches the validation rows in every model. Any other
     gets the table as ``fit`` was given it, without validation rows. ``n_estimators`` and the other parameters of trees
-    are then those over bins alone. ``save`` writes CatBoost, LightGBM and XGBoost in their own formats and others by skops
-    (``pip install "bridges-tabular[skops]"``); ``load`` trusts scikit-learn's types, others are named in ``trusted``.
+    are then those over bins alone. ``save`` writes CatBoost, LightGBM and XGBoost in their own formats and others by
+    skops (``pip install "bridges-tabular[skops]"``); ``load`` trusts scikit-learn's types, others are named in
+    ``trusted``.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -39,7 +39,7 @@ def refusals(estimator: Any, *errors: type[Exception]) -> Iterator[None]:
         raise kind(f"{type(estimator).__name__} refuses the table: {said}") from error
 
 
-def imported(path: str, methods: Collection[str], what: str) -> type[Any]:
+def imported(path: str, methods: Sequence[str], what: str) -> type[Any]:
     """The class of an estimator by its import path.
 
     Raises
@@ -53,7 +53,8 @@ def imported(path: str, methods: Collection[str], what: str) -> type[Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"estimator: cannot import {shown(path)}: {one_line(str(error))}") from None
     if not (isinstance(found, type) and all(hasattr(found, method) for method in methods)):
-        raise ValueError(f"estimator: {shown(path)} is not the import path of a {what} with {' and '.join(methods)}")
+        listed = f"{', '.join(methods[:-1])} and {methods[-1]}"
+        raise ValueError(f"estimator: {shown(path)} is not the import path of a {what} with {listed}")
     return found
 
 

@@ -25,6 +25,8 @@ from bridges_tabular.regressors.words import shown
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
 
+# of the share of the mean over bins that a fit expects, around 1
+_SHARE_DEVIATION = 0.25
 # a location's: that of all rows and two folds
 _FEWEST_MODELS = 3
 
@@ -206,13 +208,18 @@ class BoostingEngine:
         )
 
     def _share(self, target: BoostingTarget, trees: Trees, validation: Sample | None) -> float:
-        """Share of the mean over the bins in the point: the least squared error of the validation rows, in [0, 1]."""
+        """Share of the mean over the bins in the point, in [0, 1]: the least squares of validation rows, with a prior.
+
+        Without the prior, 250 rows came to shares between 0.1 and 1 for no reason, and test errors were up to 1.2 %
+        larger than with all of the mean.
+        """
         if self.fixed_share is not None or validation is None:
             return 1.0 if self.fixed_share is None else self.fixed_share
         mean = target.decode(trees.margins(validation.values))
         weight = np.ones(len(mean)) if validation.weight is None else validation.weight
-        squares = float((weight * mean) @ mean)
-        return float(np.clip((weight * mean) @ validation.y / squares, 0.0, 1.0)) if squares > 0 else 1.0
+        prior = float(np.average(np.square(validation.y - mean), weights=weight)) / _SHARE_DEVIATION**2
+        products, squares = float((weight * mean) @ validation.y), float((weight * mean) @ mean)
+        return float(np.clip((products + prior) / (squares + prior), 0.0, 1.0)) if squares > 0 else 1.0
 
     def _last_stage(
         self,

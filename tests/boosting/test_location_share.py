@@ -43,12 +43,13 @@ def test_the_share_has_the_least_squared_error_on_the_validation_rows(estimator:
     base = location(model, X[WATCHED])
     added, left = model.predict(X[WATCHED]) - base, Y[WATCHED] - base
     assert np.abs(added).max() > 1e-3
-    shares = np.linspace(0, 2, 401)
-    errors = [np.average(np.square(left - share * added), weights=weight[WATCHED]) for share in shares]
-    best = shares[np.argmin(errors)]
-    # the share itself, unless it is all and more would be better
-    whole = model._bridge.share == 1.0
-    assert best >= 1 if whole else best == pytest.approx(1, abs=0.01)
+    share = model._bridge.share
+    mean, weight = added / share, weight[WATCHED] / weight[WATCHED].mean()
+    noise = np.average(np.square(left - mean), weights=weight)
+    shares = np.linspace(0, 1, 1001)
+    # minus the logarithm of the posterior, times twice the variance of the noise
+    errors = [weight @ np.square(left - one * mean) + noise * np.square((one - 1) / 0.25) for one in shares]
+    assert share == pytest.approx(shares[np.argmin(errors)], abs=1e-3)
     np.testing.assert_allclose(model.predict_distribution(X).mean, model.predict(X), atol=1e-6)
 
 
@@ -58,10 +59,10 @@ def test_bins_that_do_not_help_are_left_out_of_the_point() -> None:
     y = X["a"].to_numpy() + 0.5 * half
     wrong = X["a"].to_numpy() - 0.5 * half
     # a location that cannot see c
-    model = XGBBridgeRegressor(location=Ridge(alpha=1e9), **SMALL)
+    model = XGBBridgeRegressor(location=Ridge(alpha=1e9), early_stopping_rounds=None, **SMALL)
     model.fit(X[TRAIN], y[TRAIN], eval_set=(X[WATCHED], wrong[WATCHED]))
     np.testing.assert_allclose(model.predict(X), location(model, X), atol=1e-12)
-    right = XGBBridgeRegressor(location=Ridge(alpha=1e9), **SMALL)
+    right = XGBBridgeRegressor(location=Ridge(alpha=1e9), early_stopping_rounds=None, **SMALL)
     right.fit(X[TRAIN], y[TRAIN], eval_set=(X[WATCHED], y[WATCHED]))
     assert np.corrcoef(right.predict(X), half)[0, 1] > 0.8
 

@@ -24,7 +24,7 @@ COMBINATIONS = [
     *(("tabular", {"scheme": scheme}) for scheme in SCHEMES),
     *(("tabular", {"scheme": "soft", "backbone": backbone}) for backbone in backbone_names() if backbone != STACK),
     ("tabular", {"scheme": "soft", "backbone": STACK, "backbone_params": {"model_configs": MEMBERS}}),
-    ("xgboost", {"location": {"estimator": "lightgbm.LGBMRegressor"}}),
+    ("xgboost", {"scheme": "soft", "location": {"estimator": "lightgbm.LGBMRegressor"}}),
     *(
         ("xgboost", {"scheme": scheme, "location": location})
         for scheme in XGB_SCHEMES

@@ -77,8 +77,8 @@ def log_score(distribution: BinnedDistribution, y: ArrayLike, sample_weight: Arr
     >>> round(log_score(BinnedDistribution([0.0, 1.0, 3.0], [[0.5, 0.5], [0.2, 0.8]]), [0.5, 2.0]), 4)
     0.8047
     """
-    used = _weights(sample_weight, len(distribution)) > 0
-    if distribution.on_atom(y)[used].all():
+    on_atom = distribution.on_atom(y)
+    if on_atom[_weights(sample_weight, len(on_atom)) > 0].all():
         return float("nan")
     return _mean(-distribution.log_prob(y), sample_weight)
 

@@ -28,6 +28,7 @@ from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line
 
 if TYPE_CHECKING:
+    from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.regressors.engine import State
 
 # classifiers are written for whole numbers of a machine word
@@ -120,6 +121,10 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         """
         super().check_params()
         self._classifier()
+
+    if TYPE_CHECKING:
+
+        def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
 
     @property
     def estimator_(self) -> Any:

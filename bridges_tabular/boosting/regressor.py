@@ -24,6 +24,8 @@ from bridges_tabular.regressors.tables import TableEncoder, check_table
 if TYPE_CHECKING:
     import xgboost as xgb
 
+    from bridges_tabular.core.distribution import BinnedDistribution
+
 Floats = NDArray[np.float64]
 
 
@@ -249,11 +251,24 @@ class XGBBridgeRegressor(BridgeRegressor):
         super().check_params()
         self._settings().check()
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, **kwargs: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        eval_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Fit the trees; see :meth:`BridgeRegressor.fit`."""
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"):
-            return super().fit(X, y, sample_weight, eval_set, **kwargs)
+            return super().fit(X, y, sample_weight, eval_set, X_val, y_val, **kwargs)
+
+    if TYPE_CHECKING:
+
+        def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
 
     def predict_contributions(self, X: Any) -> Floats:
         """Explain predictions of the mean by SHAP values, as ``pred_contribs`` of XGBoost does.

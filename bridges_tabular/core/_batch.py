@@ -76,6 +76,10 @@ class Batch:
         """Labels of the rows: those of the table that was predicted; None where they have none."""
         return self._index
 
+    def with_index(self, index: Any) -> Self:
+        """The same distributions with labels of shape (n,) for their rows; None takes them away."""
+        return self._from_valid(self._rows, index)
+
     def __len__(self) -> int:
         return len(self._rows.masses)
 

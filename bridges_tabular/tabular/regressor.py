@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import learned
+from bridges_tabular.regressors.available import available_if
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
@@ -294,7 +294,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         members = self.scale_.restore(network.member_points(check_table(self, X, reset=False)))
         return members[..., 0] if self._single else members
 
-    @available_if(_has_encoder)  # type: ignore[untyped-decorator]
+    @available_if(_has_encoder)
     def encoder_frame(self, target: int = 0) -> pd.DataFrame:
         """What was learned about the classes of a target.
 
@@ -311,7 +311,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         """
         return learned.encoder_frame(self.codecs_[target], self.codec_scales_[target], self.class_use_[target])
 
-    @available_if(_has_encoder)  # type: ignore[untyped-decorator]
+    @available_if(_has_encoder)
     def plot_encoder(self, target: int = 0, ax: Any = None) -> Any:
         """Draw the code psi(y) over y, a curve for each class, and the decoder's values.
 

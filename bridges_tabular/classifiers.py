@@ -25,6 +25,7 @@ from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 from bridges_tabular.regressors.words import one_line
 
 if TYPE_CHECKING:
@@ -57,6 +58,15 @@ class ClassifierBridgeRegressor(BridgeRegressor):
     calibration_fraction : float or None, default=0.2
         Share of the rows held out for that where ``fit`` is given no ``eval_set``. None holds none out: the
         distribution is the histogram of the class probabilities.
+    support : (low, high), optional
+        Numbers between which every target lies, None for no end: ``(0, None)``. Distributions, and so predictions, keep
+        to it: what they had beyond an end lies on that end, which never makes their CRPS worse.
+    target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
+        What is learned in place of the target; must increase. Distributions are turned back cell by cell, and the
+        prediction is their mean, not what the transformed one is turned back into. "log" and "sqrt" take positive and
+        non-negative targets, and give no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        A transformer with ``inverse_transform`` cannot be saved, and what is beyond ten ranges of the training targets
+        is left to a tail.
     random_state : int, RandomState instance or None, default=0
         Draws the rows held out; the classifier has its own.
 
@@ -89,6 +99,7 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         "estimator_params": [dict, None],
         **constraints("n_bins", "placement"),
         **CALIBRATION_CONSTRAINTS,
+        **UNIT_CONSTRAINTS,
         "random_state": ["random_state"],
     }
 
@@ -101,6 +112,8 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         placement: Placement = "blend",
         calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
         calibration_fraction: float | None = 0.2,
+        support: tuple[float | None, float | None] | None = None,
+        target_transform: Any = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.estimator = estimator
@@ -109,6 +122,8 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         self.placement = placement
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
+        self.support = support
+        self.target_transform = target_transform
         self.random_state = random_state
 
     def check_params(self) -> None:

@@ -20,6 +20,7 @@ from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegre
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -77,6 +78,15 @@ class XGBBridgeRegressor(BridgeRegressor):
     calibration_fraction : float, optional
         Share of the training rows held out for calibration and conformal intervals alone. Default: the validation rows
         serve for that too.
+    support : (low, high), optional
+        Numbers between which every target lies, None for no end: ``(0, None)``. Distributions, and so predictions, keep
+        to it: what they had beyond an end lies on that end, which never makes their CRPS worse.
+    target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
+        What is learned in place of the target; must increase. Distributions are turned back cell by cell, and the
+        prediction is their mean, not what the transformed one is turned back into. "log" and "sqrt" take positive and
+        non-negative targets, and give no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        A transformer with ``inverse_transform`` cannot be saved, and what is beyond ten ranges of the training targets
+        is left to a tail.
     n_estimators : int, default=500
         Most rounds of the location's first model; its fold models take half as many as that one kept, at twice the
         rate. The trees over bins take at most a third on a cross-fitted location, else as many.
@@ -155,6 +165,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         "location": [StrOptions({"cross_fitted", "none"})],
         **constraints(*_SHARED, optional=("regression_weight",)),
         **CALIBRATION_CONSTRAINTS,
+        **UNIT_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         # XGBoost's own limits: trees that overshoot end in infinity
         "learning_rate": [Interval(Real, 0, 1, closed="right")],
@@ -191,6 +202,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         regression_weight: float | None = None,
         calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
         calibration_fraction: float | None = None,
+        support: tuple[float | None, float | None] | None = None,
+        target_transform: Any = None,
         n_estimators: int = 500,
         learning_rate: float = 0.1,
         max_depth: int | None = None,
@@ -222,6 +235,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         self.regression_weight = regression_weight
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
+        self.support = support
+        self.target_transform = target_transform
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.max_depth = max_depth

@@ -30,6 +30,7 @@ from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.rows import Rows, Validation, check_validation
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.transforms import check_units
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +74,10 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """What is left to do after calibration; returns the model that predicts."""
         return trained
 
+    def _units(self) -> tuple[Any, Any]:
+        """The parameters ``support`` and ``target_transform``, of regressors that have them."""
+        return getattr(self, "support", None), getattr(self, "target_transform", None)
+
     def check_params(self) -> None:
         """Refuse a hyper-parameter that no fit could use; needs no data.
 
@@ -82,6 +87,11 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             In one line that names the parameter, its value and what would be valid.
         """
         check(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
+        check_units(*self._units())
+        if self._units() != (None, None) and not self._has_distribution():
+            raise ValueError(
+                f"support and target_transform need a distribution, which scheme={self.scheme!r} has with a calibration"
+            )
 
     def fit(
         self,
@@ -128,7 +138,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         return self
 
     def predict(self, X: Any) -> Floats:
-        """Predict the mean of the target.
+        """Predict the mean of the target; with a support or a target_transform, that of the distribution.
 
         Parameters
         ----------
@@ -138,6 +148,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         -------
         array of shape (n,), or (n, targets) if y was of that shape, in the units of the target
         """
+        check_is_fitted(self)
+        if not self.scale_.plain:
+            return self._of_distributions(X, lambda _, distribution: distribution.mean)
         forecasts = self._forecast(X)
         point = self.scale_.restore(np.stack([forecast.point for forecast in forecasts], axis=1))
         return point[:, 0] if self._single else point
@@ -290,9 +303,16 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         if not self._continued():
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
-            self.scale_ = TargetScale.fit(train.y, train.weight)
+            self.scale_ = TargetScale.fit(train.y, train.weight, *self._units())
         columns = prepared.get(lambda: describe_columns(train.X, self._columns), [train.X, self._columns], "facts")
         self.facts_ = {"rows": len(train), "columns": columns, "targets": describe_targets(train.y, names)}
+        self.scale_.check(train.y, "y")
+        if validation is not None:
+            self.scale_.check(validation.y, "y" if given is None else given.name)
+        elif conformal is None and not (self.scale_.plain or SCHEMES[self.scheme].has_code):
+            raise ValueError(f"support and target_transform need validation rows with scheme={self.scheme!r}")
+        if conformal is not None:
+            self.scale_.check(conformal.y, "y")
         kept = train, validation, conformal, everything
         parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in kept))  # type: ignore[arg-type]
         engine = self._engine(self._columns, prepared)

@@ -55,7 +55,7 @@ def read(kind: type[Regressor], directory: str | Path, trusted: Collection[str])
         if entry(state, "named", bool):
             model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
         model._single, model.facts_ = entry(state, "single", bool), entry(state, "facts", dict)
-        model.scale_ = TargetScale.from_arrays(arrays.part("scale."))
+        model.scale_ = TargetScale.from_arrays(arrays.part("scale."), *model._units())
         engine = model._engine(model._columns, Prepared())
         model._trained = engine.restore(entry(state, "engine", dict), arrays.part("engine."), trusted)
         model._calibrated = [

@@ -22,6 +22,7 @@ from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 from bridges_tabular.tabular.bar import epoch_bar
 from bridges_tabular.tabular.configuring import SHARED, bridge_config
 from bridges_tabular.tabular.engine import TabularEngine, TabularTrained
@@ -82,6 +83,15 @@ class TabularBridgeRegressor(BridgeRegressor):
         residuals, and none at all with "none".
     calibration_fraction : float, optional
         Share of the training rows that is held out for conformal intervals alone. Default: the validation rows serve.
+    support : (low, high), optional
+        Numbers between which every target lies, None for no end: ``(0, None)``. Distributions, and so predictions, keep
+        to it: what they had beyond an end lies on that end, which never makes their CRPS worse.
+    target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
+        What is learned in place of the target; must increase. Distributions are turned back cell by cell, and the
+        prediction is their mean, not what the transformed one is turned back into. "log" and "sqrt" take positive and
+        non-negative targets, and give no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        A transformer with ``inverse_transform`` cannot be saved, and what is beyond ten ranges of the training targets
+        is left to a tail.
     learning_rate : float, default=3e-3
         Of AdamW, falling to zero along half a cosine over ``max_epochs``.
     weight_decay : float, default=1e-5
@@ -139,6 +149,7 @@ class TabularBridgeRegressor(BridgeRegressor):
     _parameter_constraints: dict[str, Any] = {
         **constraints(*SHARED),
         **CALIBRATION_CONSTRAINTS,
+        **UNIT_CONSTRAINTS,
         "backbone": [str],
         "encoder": [str, None],
         "head": [str],
@@ -185,6 +196,8 @@ class TabularBridgeRegressor(BridgeRegressor):
         least_squares_share: float | None = None,
         calibration: str = PARAMETERS["calibration"].default,
         calibration_fraction: float | None = PARAMETERS["calibration_fraction"].default,
+        support: tuple[float | None, float | None] | None = None,
+        target_transform: Any = None,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-5,
         max_epochs: int | None = None,
@@ -220,6 +233,8 @@ class TabularBridgeRegressor(BridgeRegressor):
         self.least_squares_share = least_squares_share
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
+        self.support = support
+        self.target_transform = target_transform
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs

@@ -86,7 +86,11 @@ def _block(rows: Rows, function: Function | None, low: End, high: End, grids: li
         above = np.where(widths > 0, (edges[:, 1:] - np.clip(high.inner, edges[:, :-1], edges[:, 1:])) / widths, 0.0)
     below[(widths == 0) & (edges[:, 1:] < low.inner)] = 1.0
     above[(widths == 0) & (edges[:, 1:] > high.inner)] = 1.0
-    beyond = np.stack([(masses * below).sum(axis=1), (masses * above).sum(axis=1)], axis=1) + rests
+    # a tail may begin beyond the other end: what of it lies there, too, belongs to that end
+    gaps = np.stack([edges[:, 0] - high.inner, low.inner - edges[:, -1]], axis=1)
+    passing = rests * np.exp(-np.maximum(gaps, 0.0) / rows.tail_scales)
+    beyond = np.stack([(masses * below).sum(axis=1), (masses * above).sum(axis=1)], axis=1)
+    beyond += passing + (rests - passing)[:, ::-1]
     masses = masses * np.maximum(1.0 - below - above, 0.0)
 
     values = inside if function is None else np.maximum.accumulate(function(inside), axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -89,14 +90,10 @@ def named(name: str, state: Floats | None = None) -> Transform:
     if name == "log":
         return Transform(_log, np.exp, 0.0, np.empty(0), "positive numbers")
     if name == "sqrt":
-        return Transform(np.sqrt, lambda t: np.square(np.maximum(t, 0.0)), 0.0, np.empty(0), "numbers of at least 0")
+        return Transform(np.sqrt, _square, 0.0, np.empty(0), "numbers of at least 0")
     assert state is not None
-    power, mean, scale = state.tolist()
-    return Transform(
-        lambda y: _yeo_johnson((y - mean) / scale, power),
-        lambda t: _inverse_yeo_johnson(t, power) * scale + mean,
-        state=state,
-    )
+    own = dict(zip(("power", "mean", "scale"), state.tolist(), strict=True))
+    return Transform(partial(_yeo_johnson, **own), partial(_inverse_yeo_johnson, **own), state=state)
 
 
 def fitted(target_transform: Any, y: Floats) -> Transform:
@@ -125,12 +122,7 @@ def _of_scikit_learn(transformer: Any, y: Floats) -> Transform:
     try:
         own = clone(transformer).fit(y[:, None])
 
-        def forward(at: Floats) -> Floats:
-            return np.asarray(own.transform(at.reshape(-1, 1)), dtype=np.float64).reshape(at.shape)
-
-        def backward(at: Floats) -> Floats:
-            return np.asarray(own.inverse_transform(at.reshape(-1, 1)), dtype=np.float64).reshape(at.shape)
-
+        forward, backward = partial(_by, own.transform), partial(_by, own.inverse_transform)
         there = forward(values)
         back = backward(there)
     # of any kind: it comes from whatever the transformer does
@@ -147,27 +139,35 @@ def _of_scikit_learn(transformer: Any, y: Floats) -> Transform:
     return Transform(forward, backward)
 
 
+def _by(method: Callable[[Floats], Any], values: Floats) -> Floats:
+    """What a method of scikit-learn makes of numbers of any shape."""
+    return np.asarray(method(values.reshape(-1, 1)), dtype=np.float64).reshape(values.shape)
+
+
 def _log(y: Floats) -> Floats:
     with np.errstate(divide="ignore"):
         return np.log(y)
 
 
-def _yeo_johnson(y: Floats, power: float) -> Floats:
+def _square(t: Floats) -> Floats:
+    return np.square(np.maximum(t, 0.0))
+
+
+def _yeo_johnson(y: Floats, power: float, mean: float, scale: float) -> Floats:
     """Yeo and Johnson, "A new family of power transformations to improve normality or symmetry" (Biometrika, 2000)."""
-    above, below = np.maximum(y, 0.0), np.maximum(-y, 0.0)
+    standard, rest = (y - mean) / scale, 2.0 - power
+    above, below = np.maximum(standard, 0.0), np.maximum(-standard, 0.0)
     up = np.log1p(above) if power == 0 else np.expm1(power * np.log1p(above)) / power
-    rest = 2.0 - power
     down = np.log1p(below) if rest == 0 else np.expm1(rest * np.log1p(below)) / rest
     transformed: Floats = up - down
     return transformed
 
 
-def _inverse_yeo_johnson(t: Floats, power: float) -> Floats:
-    rest = 2.0 - power
-    above, below = np.maximum(t, 0.0), np.maximum(-t, 0.0)
+def _inverse_yeo_johnson(t: Floats, power: float, mean: float, scale: float) -> Floats:
+    above, below, rest = np.maximum(t, 0.0), np.maximum(-t, 0.0), 2.0 - power
     # beyond its image a power has no inverse
     with np.errstate(divide="ignore", over="ignore"):
         up = above if power == 0 else np.log1p(np.maximum(power * above, -1.0)) / power
         down = below if rest == 0 else np.log1p(np.maximum(rest * below, -1.0)) / rest
-        turned: Floats = np.expm1(up) - np.expm1(down)
+        turned: Floats = (np.expm1(up) - np.expm1(down)) * scale + mean
     return turned

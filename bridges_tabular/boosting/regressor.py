@@ -136,7 +136,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         Early stopping's metric at that round; None without validation rows.
     evals_result_ : dict
         Scores of the validation rows, round by round: of the last stage under "validation_0", as in XGBoost, early
-        stopping's metric last, and of the location's first model under "location".
+        stopping's metric last, and of the location's first model under "location". With a target_transform they are of
+        the transformed target, in its deviations.
     codecs_ : list of TargetCodec
         Bins, encoder and decoder, see :class:`~bridges_tabular.core.codec.TargetCodec`: one, as there is one target. On
         a cross-fitted location they are those of what it leaves of the target. Empty for "least_squares".
@@ -290,7 +291,8 @@ class XGBBridgeRegressor(BridgeRegressor):
 
         Exact SHAP values of the location and of "least_squares". Those of the margins over bins are carried through
         softmax and decoder along a straight line, and what the trees over bins take from the location is passed on to
-        the features that the location comes from: our own construction, whose sums are exact.
+        the features that the location comes from: our own construction, whose sums are exact. With a target_transform
+        it is the mean of the transformed target that is explained, with a support the mean before its ends.
 
         Parameters
         ----------

@@ -27,6 +27,7 @@ from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast, HeldOut
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
+from bridges_tabular.regressors.reading import read
 from bridges_tabular.regressors.rows import Rows, Validation, check_validation
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table
@@ -298,7 +299,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report
     ) -> None:
         seed, random = self._draws()
-        train, validation, conformal, everything = self._read(X, y, sample_weight, given, random, prepared)
+        train, validation, conformal, everything = read(self, X, y, sample_weight, given, random, prepared)
         names = target_names(y, train.y.shape[1])
         if not self._continued():
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
@@ -306,13 +307,11 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             self.scale_ = TargetScale.fit(train.y, train.weight, *self._units())
         columns = prepared.get(lambda: describe_columns(train.X, self._columns), [train.X, self._columns], "facts")
         self.facts_ = {"rows": len(train), "columns": columns, "targets": describe_targets(train.y, names)}
-        self.scale_.check(train.y, "y")
-        if validation is not None:
-            self.scale_.check(validation.y, "y" if given is None else given.name)
-        elif conformal is None and not (self.scale_.plain or SCHEMES[self.scheme].has_code):
+        for rows, name in ((train, "y"), (validation, given.name if given is not None else "y"), (conformal, "y")):
+            if rows is not None:
+                self.scale_.check(rows.y, name)
+        if validation is conformal is None and not (self.scale_.plain or SCHEMES[self.scheme].has_code):
             raise ValueError(f"support and target_transform need validation rows with scheme={self.scheme!r}")
-        if conformal is not None:
-            self.scale_.check(conformal.y, "y")
         kept = train, validation, conformal, everything
         parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in kept))  # type: ignore[arg-type]
         engine = self._engine(self._columns, prepared)
@@ -328,35 +327,6 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         given = self.random_state
         seed = int(given) if isinstance(given, Integral) else int(check_random_state(given).randint(2**31 - 1))
         return seed, np.random.RandomState(seed)
-
-    def _read(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        given: Validation | None,
-        random: np.random.RandomState,
-        prepared: Prepared,
-    ) -> tuple[Rows, Rows | None, Rows | None, Rows | None]:
-        """Check the arguments of ``fit`` and divide the rows; those of :class:`Parts`, in the user's units."""
-        several = bool(self.__sklearn_tags__().target_tags.multi_output)
-        train = Rows.read(self, X, y, sample_weight, "y", reset=not self._continued(), several=several)
-        if self._continued() and train.y.shape[1] != len(self.scale_.mean):
-            raise ValueError(f"y has {train.y.shape[1]} targets, that of the fit to go on from {len(self.scale_.mean)}")
-        self._single = not (several and np.asarray(y).ndim == 2)
-        validation = everything = conformal = None
-        if given is not None:
-            validation = Rows.read(self, *given, reset=False, several=several)
-            if validation.y.shape[1] != train.y.shape[1]:
-                raise ValueError(f"y has {train.y.shape[1]} targets, {given.name} {validation.y.shape[1]}")
-        apart = self._conformal_share()
-        if apart is not None:
-            train, conformal = train.hold_out(apart, random, prepared)
-        share = self._held_out_share()
-        if validation is None and share is not None:
-            everything = train
-            train, validation = train.hold_out(share, random, prepared)
-        return train, validation, conformal, everything
 
     def _calibrate(self, trained: Trained, train: Rows, parts: Parts) -> list[CalibratedForecast]:
         validation, conformal = (_held_out(trained, rows) for rows in (parts.validation, parts.conformal))

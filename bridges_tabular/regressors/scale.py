@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -114,7 +114,7 @@ class TargetScale:
                 raise ValueError(f"{name} holds {wrong[0]:g}: target_transform takes {transform.takes}")
 
     def standardise(self, y: Floats) -> Floats:
-        """Targets of shape (n, t) in standard units."""
+        """Targets of shape (n, t), or of any shape where there is one, in standard units."""
         standard: Floats = (self._forward(y) - self.mean) / self.scale
         return standard
 
@@ -124,14 +124,7 @@ class TargetScale:
         With a transform these are the same places on the axis, and no means: the mean of a distribution is not where
         the mean of the transformed one is.
         """
-        restored: Floats = standard * self.scale + self.mean
-        if self.transforms:
-            columns = restored[..., None] if len(self.transforms) == 1 else restored
-            parts = []
-            for target, transform in enumerate(self.transforms):
-                low, high = self._ends(target)
-                parts.append(transform.backward(np.clip(columns[..., target], low.inner, high.inner)))
-            restored = np.stack(parts, axis=-1).reshape(restored.shape)
+        restored = self._each(standard * self.scale + self.mean, self._turned_back)
         return restored if self.plain else np.clip(restored, *self.support)
 
     def restore_distribution(
@@ -235,9 +228,19 @@ class TargetScale:
         return cls(mean, scale, ends(support), tuple(transforms), reach)
 
     def _forward(self, y: Floats) -> Floats:
+        return self._each(y, lambda target, column: self.transforms[target].forward(column))
+
+    def _turned_back(self, target: int, inner: Floats) -> Floats:
+        low, high = self._ends(target)
+        return self.transforms[target].backward(np.clip(inner, low.inner, high.inner))
+
+    def _each(self, values: Floats, change: Callable[[int, Floats], Floats]) -> Floats:
+        """Numbers of shape (..., t), or of any shape for a single target, changed target by target."""
         if not self.transforms:
-            return y
-        return np.stack([one.forward(column) for one, column in zip(self.transforms, y.T, strict=True)], axis=1)
+            return values
+        if len(self.transforms) == 1:
+            return change(0, values)
+        return np.stack([change(target, values[..., target]) for target in range(len(self.transforms))], axis=-1)
 
     def _ends(self, target: int) -> tuple[End, End]:
         """The ends of one target's axis."""

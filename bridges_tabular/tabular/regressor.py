@@ -296,6 +296,8 @@ class TabularBridgeRegressor(BridgeRegressor):
     def predict_members(self, X: Any) -> NDArray[np.float64]:
         """Predict with every member of the network, the least-squares ones last; ``predict`` is their mean.
 
+        With a target_transform they are what the members say of the transformed target, turned back, and no means.
+
         Parameters
         ----------
         X : array-like of shape (n, p)

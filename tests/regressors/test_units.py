@@ -260,3 +260,6 @@ def test_a_scale_stays_within_its_ends() -> None:
     assert (standard.mean(), standard.std()) == pytest.approx((0, 1))
     np.testing.assert_allclose(scale.restore(standard), Y[:, None])
     np.testing.assert_array_equal(scale.restore(np.array([[-50.0]])), [[0.0]])
+    # of a single target, numbers of any shape
+    np.testing.assert_array_equal(scale.standardise(Y), standard[:, 0])
+    np.testing.assert_allclose(scale.restore(standard[:, 0]), Y)

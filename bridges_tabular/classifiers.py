@@ -59,14 +59,12 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         Share of the rows held out for that where ``fit`` is given no ``eval_set``. None holds none out: the
         distribution is the histogram of the class probabilities.
     support : (low, high), optional
-        Numbers between which every target lies, None for no end: ``(0, None)``. Distributions, and so predictions, keep
-        to it: what they had beyond an end lies on that end, which never makes their CRPS worse.
+        Numbers between which every target lies, None for no end: ``(0, None)``. What a distribution has beyond an end
+        is put on that end, which never makes its CRPS worse.
     target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
-        What is learned in place of the target; must increase. Distributions are turned back cell by cell, and the
-        prediction is their mean, not what the transformed one is turned back into. "log" and "sqrt" take positive and
-        non-negative targets, and give no mass below 0; "yeo-johnson" finds its power for the standardised target.
-        A transformer with ``inverse_transform`` cannot be saved, and what is beyond ten ranges of the training targets
-        is left to a tail.
+        What is learned in place of the target; must increase. The prediction is the mean of the distribution turned
+        back, which for "log" and "sqrt" has no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        Ten ranges beyond the training targets a tail takes over. A model with a transformer cannot be saved.
     random_state : int, RandomState instance or None, default=0
         Draws the rows held out; the classifier has its own.
 

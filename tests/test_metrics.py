@@ -113,7 +113,9 @@ def test_the_index_of_a_table_is_kept(fitted: Any) -> None:
 
 def test_several_targets_have_the_mean_of_their_scores() -> None:
     both = np.column_stack([Y, 2 * Y])
-    network = bt.TabularBridgeRegressor(max_epochs=1, n_bins=8, backbone_params={"layers": "8"}).fit(X, both)
+    network = bt.TabularBridgeRegressor(
+        "CategoryEmbeddingModelConfig", max_epochs=1, n_bins=8, backbone_params={"layers": "8"}
+    ).fit(X, both)
     one, other = bt.predict_distribution(make_pipeline(network).fit(X, both), X)
     expected = -(scores.crps(one, Y) + scores.crps(other, 2 * Y)) / 2
     assert metrics.neg_crps(network, X, both) == pytest.approx(expected, rel=0.2)

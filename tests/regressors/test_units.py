@@ -30,12 +30,13 @@ N = 260
 X = pd.DataFrame({"a": RNG.uniform(-1, 1, N), "b": RNG.normal(size=N)})
 Y = np.exp(1.5 * X["a"] + 0.4 * RNG.normal(size=N)).to_numpy()
 NEW = X[200:]
+BACKBONE = "CategoryEmbeddingModelConfig"
 LEVELS = [0.01, 0.1, 0.5, 0.9, 0.99]
 
 ENGINES: dict[str, Callable[..., Any]] = {
     "trees": lambda **p: bt.XGBBridgeRegressor(**({"n_estimators": 15, "n_bins": 12, "n_jobs": 1} | p)),
     "network": lambda **p: bt.TabularBridgeRegressor(
-        **({"max_epochs": 4, "n_bins": 12, "backbone_params": {"layers": "16"}} | p)
+        **({"max_epochs": 4, "n_bins": 12, "backbone": BACKBONE, "backbone_params": {"layers": "16"}} | p)
     ),
     "classifier": lambda **p: bt.ClassifierBridgeRegressor(
         DecisionTreeClassifier(max_depth=4, random_state=0), **({"n_bins": 12} | p)
@@ -213,7 +214,12 @@ def test_atoms_keep_their_values_through_a_transform() -> None:
 def test_several_targets_have_their_own_transforms() -> None:
     both = np.column_stack([Y, 1000 * Y**2])
     model = bt.TabularBridgeRegressor(
-        max_epochs=3, n_bins=8, backbone_params={"layers": "16"}, target_transform="yeo-johnson", support=(0, None)
+        BACKBONE,
+        max_epochs=3,
+        n_bins=8,
+        backbone_params={"layers": "16"},
+        target_transform="yeo-johnson",
+        support=(0, None),
     ).fit(X, both)
     ds = model.predict_distribution(NEW)
     np.testing.assert_allclose(model.predict(NEW), np.stack([d.mean for d in ds], axis=1))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.regressors.artifacts import load
+    from bridges_tabular.regressors.pipelines import predict_distribution
     from bridges_tabular.tabular import (
         BridgeConfig,
         BridgeHead,
@@ -50,6 +51,7 @@ _HOMES = {
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
     "load": "regressors.artifacts",
+    "predict_distribution": "regressors.pipelines",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "TensorDatamodule",
     "XGBBridgeRegressor",
     "load",
+    "predict_distribution",
 ]
 
 register()

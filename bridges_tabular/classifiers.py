@@ -23,8 +23,10 @@ from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
+from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
 if TYPE_CHECKING:
+    from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.regressors.engine import State
 
 Placement = Literal["blend", "quantile", "uniform", "kmeans"]
@@ -50,6 +52,13 @@ class ClassifierBridgeRegressor(BridgeRegressor):
     calibration_fraction : float or None, default=0.2
         Share of the rows held out for that where ``fit`` is given no ``eval_set``. None holds none out: the
         distribution is the histogram of the class probabilities.
+    support : (low, high), optional
+        Numbers between which every target lies, None for no end: ``(0, None)``. What a distribution has beyond an end
+        is put on that end, which never makes its CRPS worse.
+    target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
+        What is learned in place of the target; must increase. The prediction is the mean of the distribution turned
+        back, which for "log" and "sqrt" has no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        Ten ranges beyond the training targets a tail takes over. A model with a transformer cannot be saved.
     random_state : int, RandomState instance or None, default=0
         Draws the rows held out; the classifier has its own.
 
@@ -82,6 +91,7 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         "estimator_params": [dict, None],
         **constraints("n_bins", "placement"),
         **CALIBRATION_CONSTRAINTS,
+        **UNIT_CONSTRAINTS,
         "random_state": ["random_state"],
     }
 
@@ -94,6 +104,8 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         placement: Placement = "blend",
         calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
         calibration_fraction: float | None = 0.2,
+        support: tuple[float | None, float | None] | None = None,
+        target_transform: Any = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.estimator = estimator
@@ -102,6 +114,8 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         self.placement = placement
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
+        self.support = support
+        self.target_transform = target_transform
         self.random_state = random_state
 
     def check_params(self) -> None:
@@ -114,6 +128,10 @@ class ClassifierBridgeRegressor(BridgeRegressor):
         """
         super().check_params()
         self._classifier()
+
+    if TYPE_CHECKING:
+
+        def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
 
     @property
     def estimator_(self) -> Any:

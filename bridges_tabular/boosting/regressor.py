@@ -22,9 +22,12 @@ from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegre
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
 if TYPE_CHECKING:
     import xgboost as xgb
+
+    from bridges_tabular.core.distribution import BinnedDistribution
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +85,13 @@ class XGBBridgeRegressor(BridgeRegressor):
     calibration_fraction : float, optional
         Share of the training rows held out for calibration and conformal intervals alone. Default: the validation rows
         serve for that too.
+    support : (low, high), optional
+        Numbers between which every target lies, None for no end: ``(0, None)``. What a distribution has beyond an end
+        is put on that end, which never makes its CRPS worse.
+    target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
+        What is learned in place of the target; must increase. The prediction is the mean of the distribution turned
+        back, which for "log" and "sqrt" has no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        Ten ranges beyond the training targets a tail takes over. A model with a transformer cannot be saved.
     n_estimators : int, default=500
         Most rounds of the location's first model; its fold models take half as many as that one kept, at twice the
         rate. The trees over bins take at most a third on a cross-fitted location, else as many.
@@ -135,7 +145,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         Early stopping's metric at that round; None without validation rows.
     evals_result_ : dict
         Scores of the validation rows, round by round: of the last stage under "validation_0", as in XGBoost, early
-        stopping's metric last, and of the location's first model under "location".
+        stopping's metric last, and of the location's first model under "location". With a target_transform they are of
+        the transformed target, in its deviations.
     codecs_ : list of TargetCodec
         Bins, encoder and decoder, see :class:`~bridges_tabular.core.codec.TargetCodec`: one, as there is one target. On
         a cross-fitted location they are those of what it leaves of the target. Empty for "least_squares".
@@ -174,6 +185,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         "location": [StrOptions({"cross_fitted", "none"}), dict, HasMethods(["fit", "predict", "get_params"])],
         **constraints(*_SHARED, optional=("regression_weight",)),
         **CALIBRATION_CONSTRAINTS,
+        **UNIT_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         # XGBoost's own limits: trees that overshoot end in infinity
         "learning_rate": [Interval(Real, 0, 1, closed="right")],
@@ -211,6 +223,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         regression_weight: float | None = None,
         calibration: Literal["pooled", "deconvolve", "shrink", "none"] = "pooled",
         calibration_fraction: float | None = None,
+        support: tuple[float | None, float | None] | None = None,
+        target_transform: Any = None,
         n_estimators: int = 500,
         learning_rate: float = 0.1,
         max_depth: int | None = None,
@@ -243,6 +257,8 @@ class XGBBridgeRegressor(BridgeRegressor):
         self.regression_weight = regression_weight
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
+        self.support = support
+        self.target_transform = target_transform
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.max_depth = max_depth
@@ -273,18 +289,32 @@ class XGBBridgeRegressor(BridgeRegressor):
         super().check_params()
         self._settings().check()
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None, **kwargs: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        eval_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        **kwargs: Any,
+    ) -> Self:
         """Fit the trees; see :meth:`BridgeRegressor.fit`."""
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"):
-            return super().fit(X, y, sample_weight, eval_set, **kwargs)
+            return super().fit(X, y, sample_weight, eval_set, X_val, y_val, **kwargs)
+
+    if TYPE_CHECKING:
+
+        def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
 
     def predict_contributions(self, X: Any) -> Floats:
         """Explain predictions of the mean by SHAP values, as ``pred_contribs`` of XGBoost does.
 
         Exact SHAP values of the location and of "least_squares". Those of the margins over bins are carried through
         softmax and decoder along a straight line, and what the trees over bins take from the location is passed on to
-        the features that the location comes from: our own construction, whose sums are exact.
+        the features that the location comes from: our own construction, whose sums are exact. With a target_transform
+        it is the mean of the transformed target that is explained, with a support the mean before its ends.
 
         Parameters
         ----------

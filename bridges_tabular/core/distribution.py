@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,16 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridges_tabular.core import _cells
 from bridges_tabular.core._cells import FloatArray, Rows
-from bridges_tabular.core._checks import checked_rows
+from bridges_tabular.core._expectations import Expectations
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Numbers in a block's temporaries: 2 MiB each, which a processor's cache holds.
-_BLOCK_SIZE = 1 << 18
+    from scipy.stats import rv_continuous
 
 
-class BinnedDistribution:
+class BinnedDistribution(Expectations):
     """A batch of n predictive distributions, each a histogram over k cells.
 
     A cell's mass is spread evenly over it. A cell of zero width is an *atom*: the cdf jumps there by its
@@ -39,6 +36,8 @@ class BinnedDistribution:
     tail_scales : array of shape (2,) or (n, 2), optional
         Scales s_L and s_R of the tails, positive, in units of the target: each tail's mean distance from its
         edge. Needed where a tail has mass.
+    index : array of shape (n,), optional
+        Labels of the rows, such as the index of a DataFrame; :meth:`to_frame` shows them.
 
     Raises
     ------
@@ -47,9 +46,10 @@ class BinnedDistribution:
 
     Notes
     -----
-    Where an argument ``y`` has the shape (n,), each row is evaluated at its own value; a scalar is used for
-    all rows, and with (n, q) each row is evaluated at q values. Shared edges are never copied per row, and
-    the work runs over blocks of rows, so that temporaries stay at a few MiB.
+    An argument ``y`` is broadcast as scipy.stats does for n parameters: with the shape (n,) each row is evaluated at
+    its own value, a scalar is used for all rows, and a single row takes any number of values. With (n, q) each row is
+    evaluated at q values of its own, with (1, q), as ``np.array(values)[None]``, at the same ones. Shared edges are
+    never copied per row, and the work runs over blocks of rows, so that temporaries stay at a few MiB.
 
     Examples
     --------
@@ -62,64 +62,6 @@ class BinnedDistribution:
     >>> d.crps([1.0, 4.0])
     array([0.25, 1.84])
     """
-
-    def __init__(
-        self,
-        edges: ArrayLike,
-        masses: ArrayLike,
-        *,
-        tail_masses: ArrayLike | None = None,
-        tail_scales: ArrayLike | None = None,
-    ) -> None:
-        self._set(checked_rows(edges, masses, tail_masses, tail_scales))
-
-    def _set(self, rows: Rows) -> None:
-        self._rows = rows._replace(masses=_cells.merge_atoms(rows.edges, rows.masses))
-        for array in self._rows:
-            array.flags.writeable = False
-
-    @classmethod
-    def _from_valid(cls, rows: Rows) -> BinnedDistribution:
-        made = cls.__new__(cls)
-        made._set(rows)
-        return made
-
-    @property
-    def edges(self) -> FloatArray:
-        """Cell edges, (k + 1,) if shared, else (n, k + 1); read-only."""
-        return self._rows.edges
-
-    @property
-    def masses(self) -> FloatArray:
-        """Probabilities of the cells (n, k); read-only."""
-        return self._rows.masses
-
-    @property
-    def tail_masses(self) -> FloatArray:
-        """Probabilities below the first and above the last edge (n, 2); read-only."""
-        return self._rows.tail_masses
-
-    @property
-    def tail_scales(self) -> FloatArray:
-        """Scales of the two exponential tails (n, 2); read-only, without meaning where a tail has no mass."""
-        return self._rows.tail_scales
-
-    def __len__(self) -> int:
-        return len(self._rows.masses)
-
-    def __repr__(self) -> str:
-        n, k = self.masses.shape
-        shared = "shared" if self.edges.ndim == 1 else "per-row"
-        return f"BinnedDistribution(n={n}, k={k}, {shared} edges)"
-
-    def __getitem__(self, index: int | slice | ArrayLike) -> BinnedDistribution:
-        """Rows by position, slice, mask or positions; an integer gives a batch of one row."""
-        picked: Any = index if isinstance(index, slice) else np.atleast_1d(np.asarray(index))
-        if not isinstance(index, slice) and not picked.size:
-            # to numpy an empty list is one of floating point numbers
-            picked = picked.astype(np.intp)
-        edges, *per_row = self._rows
-        return self._from_valid(Rows(edges if edges.ndim == 1 else edges[picked], *(a[picked] for a in per_row)))
 
     @property
     def mean(self) -> FloatArray:
@@ -175,30 +117,6 @@ class BinnedDistribution:
         """Whether y is the value of an atom, where ``log_prob`` is a log mass; in the shape of y."""
         return self._at(lambda rows, at: _cells.log_densities(rows, at)[2], y).astype(bool)
 
-    def quantile(self, levels: ArrayLike) -> FloatArray:
-        """Smallest y with ``cdf(y) >= level``; columns never cross.
-
-        Parameters
-        ----------
-        levels : float, or array of shape (q,) or (n, q)
-            Probabilities from 0 to 1, for all rows or per row. 0 and 1 give the ends of the support, which
-            are infinite where there is a tail.
-
-        Returns
-        -------
-        array of shape (n,) for a single level, else (n, q)
-        """
-        wanted = np.asarray(levels, dtype=np.float64)
-        if wanted.ndim > 2 or (wanted.ndim == 2 and len(wanted) != len(self)):
-            raise ValueError(f"levels has shape {wanted.shape}, expected (), (q,) or ({len(self)}, q)")
-        if not np.all((wanted >= 0) & (wanted <= 1)):
-            raise ValueError(f"levels has {wanted[~((wanted >= 0) & (wanted <= 1))][0]}, expected 0 to 1")
-        table = np.broadcast_to(wanted, (len(self), wanted.shape[-1] if wanted.ndim else 1))
-        values = np.empty(table.shape)
-        for at, rows in self._blocks(table.shape[1]):
-            values[at] = _cells.quantile(rows, table[at])
-        return values if wanted.ndim else values[:, 0]
-
     def interval(self, coverage: float, kind: Literal["central", "shortest"] = "central") -> FloatArray:
         """Ends (n, 2) of closed intervals that hold Y with probability ``coverage``, between 0 and 1.
 
@@ -234,13 +152,13 @@ class BinnedDistribution:
         .. [1] Gneiting, T. and Raftery, A. E. "Strictly proper scoring rules, prediction, and estimation."
            Journal of the American Statistical Association 102 (2007).
         """
-        values = self._paired(y)
-        if np.ndim(y) < 2:
+        values, shape = self._paired(y)
+        if values.shape[1] == 1:
             return self._at(_cells.crps, y)
         result = np.empty(values.shape)
         for at, rows in self._blocks(values.shape[1]):
             result[at] = _cells.crps_table(rows, values[at])
-        return result
+        return result.reshape(shape)
 
     def pit(self, y: ArrayLike, seed: int | np.random.Generator | None = 0) -> FloatArray:
         """Probability integral transforms, in the shape of y: uniform if y follows the distribution.
@@ -271,16 +189,43 @@ class BinnedDistribution:
         rows = Rows(edges, self.masses, self.tail_masses, scales)
         if np.all(factor < 0):
             rows = Rows(*(np.ascontiguousarray(array[..., ::-1]) for array in rows))
-        return self._from_valid(rows)
+        return self._from_valid(rows, self.index)
 
     def to_frame(self, levels: ArrayLike = (0.05, 0.25, 0.5, 0.75, 0.95)) -> pd.DataFrame:
-        """One line per row: ``mean``, ``std``, and a column ``q0.05`` and so on for each quantile level."""
+        """One line per row: ``mean``, ``std``, and a column ``q0.05`` and so on for each quantile level.
+
+        Its index is that of the table that was predicted.
+        """
         import pandas as pd
 
         wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
         quantiles = self.quantile(wanted)
         columns = {f"q{level:g}": quantiles[:, i] for i, level in enumerate(wanted)}
-        return pd.DataFrame({"mean": self.mean, "std": self.std, **columns})
+        return pd.DataFrame({"mean": self.mean, "std": self.std, **columns}, index=self.index)
+
+    def to_scipy(self) -> rv_continuous:
+        """The distribution of a single row as one of scipy.stats, with the same cdf, quantiles and moments.
+
+        Raises
+        ------
+        ValueError
+            If there is more than one row, or the row has atoms, which no continuous distribution of scipy has.
+
+        Examples
+        --------
+        >>> d = BinnedDistribution([0.0, 1.0, 3.0], [[0.5, 0.5], [0.2, 0.8]])
+        >>> float(d[1].to_scipy().sf(2.0))
+        0.4
+        """
+        from bridges_tabular.core._scipy import BinnedRV
+
+        if len(self) != 1:
+            raise ValueError(f"to_scipy is for a single row, not for {len(self)}: pick one, as in distribution[0]")
+        edges = np.atleast_2d(self.edges)[0]
+        atoms = edges[1:][(np.diff(edges) == 0) & (self.masses[0] > 0)]
+        if atoms.size:
+            raise ValueError(f"to_scipy: the row has an atom at {atoms[0]:g}, which scipy's distributions cannot have")
+        return BinnedRV(self)
 
     def plot(
         self,
@@ -312,51 +257,5 @@ class BinnedDistribution:
         """
         from bridges_tabular.core._plot import plot_rows
 
-        truth = None if y is None else self._paired(y)[:, 0]
+        truth = None if y is None else self._paired(y)[0][:, 0]
         return plot_rows(self._rows, self.interval(coverage, kind), f"{coverage:.0%} interval", truth, ax)
-
-    def _blocks(self, width: int) -> Iterator[tuple[slice, Rows]]:
-        """Blocks of rows whose temporaries, ``width`` numbers or the cells of each row, stay small."""
-        n, k = self.masses.shape
-        size = max(1, _BLOCK_SIZE // max(k, width))
-        edges, *per_row = self._rows
-        for start in range(0, n, size):
-            at = slice(start, start + size)
-            yield at, Rows(edges if edges.ndim == 1 else edges[at], *(array[at] for array in per_row))
-
-    def _each(self, functional: Callable[[Rows], FloatArray]) -> FloatArray:
-        result = np.empty(len(self))
-        for at, rows in self._blocks(1):
-            result[at] = functional(rows)
-        return result
-
-    def _at(self, function: Callable[[Rows, FloatArray], Any], y: ArrayLike) -> FloatArray:
-        values = self._paired(y)
-        result = np.empty(values.shape)
-        k = self.masses.shape[1]
-        columns = max(1, _BLOCK_SIZE // k)
-        for start in range(0, values.shape[1], columns):
-            part = values[:, start : start + columns]
-            q = part.shape[1]
-            for at, (edges, *per_row) in self._blocks(k * q):
-                repeated = Rows(
-                    edges if edges.ndim == 1 else np.repeat(edges, q, axis=0),
-                    *(np.repeat(array, q, axis=0) if q > 1 else array for array in per_row),
-                )
-                result[at, start : start + q] = function(repeated, part[at].ravel()).reshape(-1, q)
-        return result if np.ndim(y) == 2 else result[:, 0]
-
-    def _paired(self, y: ArrayLike) -> FloatArray:
-        """Values as a table (n, q)."""
-        values = np.asarray(y, dtype=np.float64)
-        n = len(self)
-        if values.ndim == 0:
-            values = np.full((n, 1), values)
-        elif values.ndim == 1:
-            values = values[:, None]
-        if values.ndim != 2 or len(values) != n:
-            raise ValueError(f"y has shape {np.shape(y)}, expected (), ({n},) or ({n}, q)")
-        missing = np.flatnonzero(np.isnan(values).any(axis=1))
-        if missing.size:
-            raise ValueError(f"y is missing (NaN) in row {missing[0]}")
-        return values

@@ -77,8 +77,8 @@ def log_score(distribution: BinnedDistribution, y: ArrayLike, sample_weight: Arr
     >>> round(log_score(BinnedDistribution([0.0, 1.0, 3.0], [[0.5, 0.5], [0.2, 0.8]]), [0.5, 2.0]), 4)
     0.8047
     """
-    used = _weights(sample_weight, len(distribution)) > 0
-    if distribution.on_atom(y)[used].all():
+    on_atom = distribution.on_atom(y)
+    if on_atom[_weights(sample_weight, len(on_atom)) > 0].all():
         return float("nan")
     return _mean(-distribution.log_prob(y), sample_weight)
 
@@ -123,6 +123,28 @@ def interval_score(interval: ArrayLike, y: ArrayLike, coverage: float, sample_we
     lower, upper, truth = _ends(interval, y)
     missed = np.maximum(lower - truth, 0.0) + np.maximum(truth - upper, 0.0)
     return _mean(upper - lower + 2.0 / (1.0 - coverage) * missed, sample_weight)
+
+
+def pinball(quantiles: ArrayLike, y: ArrayLike, levels: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    """Mean pinball loss of quantiles (n, q) at levels (q,), over rows and levels; lower is better.
+
+    ``level * (y - quantile)`` above a quantile, ``(1 - level) * (quantile - y)`` below it, in units of the target: half
+    of the CRPS, where the levels are many and evenly spread (Gneiting and Raftery, "Strictly proper scoring rules,
+    prediction, and estimation", JASA 2007).
+
+    Examples
+    --------
+    >>> pinball([[1.0, 3.0]], [2.0], levels=[0.25, 0.75])
+    0.25
+    """
+    wanted, at = np.asarray(levels, dtype=np.float64), np.asarray(quantiles, dtype=np.float64)
+    if wanted.ndim != 1 or not wanted.size or not ((wanted >= 0) & (wanted <= 1)).all():
+        raise ValueError(f"levels is {wanted.tolist()}, expected numbers from 0 to 1")
+    truth = np.asarray(y, dtype=np.float64)
+    if truth.ndim != 1 or at.shape != (len(truth), len(wanted)):
+        raise ValueError(f"quantiles and y have shapes {at.shape} and {truth.shape}, expected (n, q) and (n,)")
+    above = truth[:, None] - at
+    return _mean(np.maximum(wanted * above, (wanted - 1.0) * above).mean(axis=1), sample_weight)
 
 
 def pit_histogram(

@@ -13,23 +13,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
-from bridges_tabular.regressors import artifacts
-from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names, write_card
+from bridges_tabular.regressors import artifacts, saving
+from bridges_tabular.regressors.available import available_if
+from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names
 from bridges_tabular.regressors.constraints import check, constraints
-from bridges_tabular.regressors.engine import Engine, Parts, Trained, entry, held_out
+from bridges_tabular.regressors.engine import Engine, Parts, Trained, held_out
 from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
-from bridges_tabular.regressors.rows import Rows, check_eval_set
+from bridges_tabular.regressors.reading import read
+from bridges_tabular.regressors.rows import Rows, Validation, check_validation
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.transforms import check_units
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +75,10 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """What is left to do after calibration; returns the model that predicts."""
         return trained
 
+    def _units(self) -> tuple[Any, Any]:
+        """The parameters ``support`` and ``target_transform``, of regressors that have them."""
+        return getattr(self, "support", None), getattr(self, "target_transform", None)
+
     def check_params(self) -> None:
         """Refuse a hyper-parameter that no fit could use; needs no data.
 
@@ -82,6 +88,11 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             In one line that names the parameter, its value and what would be valid.
         """
         check(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
+        check_units(*self._units())
+        if self._units() != (None, None) and not self._has_distribution():
+            raise ValueError(
+                f"support and target_transform need a distribution, which scheme={self.scheme!r} has with a calibration"
+            )
 
     def fit(
         self,
@@ -89,6 +100,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         y: Any,
         sample_weight: ArrayLike | None = None,
         eval_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
         *,
         prepared: Prepared | None = None,
         report: Listener | Report | None = None,
@@ -104,6 +117,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             Only their ratios matter; a row of weight 0 is left out.
         eval_set : (X, y), (X, y, sample_weight) or a list holding one such tuple, optional
             Validation rows, for early stopping and calibration. Default: a seeded share of the rows is held out.
+        X_val, y_val : DataFrame or array of shape (m, p), array of shape (m,) or (m, targets), optional
+            The same by the names that a scikit-learn pipeline can route and transform:
+            ``Pipeline(steps, transform_input=["X_val"])``.
         prepared : Prepared, optional
             What fits on the same rows share, see :class:`~bridges_tabular.regressors.prepared.Prepared`.
         report : callable, optional
@@ -117,12 +133,13 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """
         self.check_params()
         fitted = copy(self)
-        fitted._fit(X, y, sample_weight, eval_set, prepared or Prepared(), as_report(report))
+        validation = check_validation(eval_set, X_val, y_val)
+        fitted._fit(X, y, sample_weight, validation, prepared or Prepared(), as_report(report))
         self.__dict__ = fitted.__dict__
         return self
 
     def predict(self, X: Any) -> Floats:
-        """Predict the mean of the target.
+        """Predict the mean of the target; with a support or a target_transform, that of the distribution.
 
         Parameters
         ----------
@@ -132,6 +149,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         -------
         array of shape (n,), or (n, targets) if y was of that shape, in the units of the target
         """
+        check_is_fitted(self)
+        if not self.scale_.plain:
+            return self._of_distributions(X, lambda _, distribution: distribution.mean)
         forecasts = self._forecast(X)
         point = self.scale_.restore(np.stack([forecast.point for forecast in forecasts], axis=1))
         return point[:, 0] if self._single else point
@@ -139,8 +159,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
     def _has_distribution(self) -> bool:
         return SCHEMES[self.scheme].has_distribution or self.calibration != "none"
 
-    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
-    def predict_distribution(self, X: Any) -> BinnedDistribution | list[BinnedDistribution]:
+    @available_if(_has_distribution)
+    def predict_distribution(self, X: Any) -> BinnedDistribution | Any:
         """Predict the distribution of the target; a scheme without a code has one only if it is calibrated.
 
         Parameters
@@ -149,14 +169,15 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
 
         Returns
         -------
-        BinnedDistribution of n rows, in the units of the target; a list with one for every target if y was of shape
-        (n, targets)
+        BinnedDistribution of n rows, in the units of the target, with the index of X if that is a DataFrame; a list
+        with one for every target if y was of shape (n, targets)
         """
         forecasts = self._forecast(X)
-        distributions = [one.distribution(of) for one, of in zip(self._calibrated, forecasts, strict=True)]
+        pairs = zip(self._calibrated, forecasts, strict=True)
+        distributions = [one.distribution(of).with_index(getattr(X, "index", None)) for one, of in pairs]
         return distributions[0] if self._single else distributions
 
-    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
+    @available_if(_has_distribution)
     def predict_quantiles(self, X: Any, levels: ArrayLike) -> Floats:
         """Predict quantiles of the target.
 
@@ -173,7 +194,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         wanted = np.atleast_1d(np.asarray(levels, dtype=float))
         return self._of_distributions(X, lambda _, distribution: distribution.quantile(wanted))
 
-    @available_if(_has_distribution)  # type: ignore[untyped-decorator]
+    @available_if(_has_distribution)
     def predict_interval(self, X: Any, coverage: float = 0.9, conformal: bool = False) -> Floats:
         """Predict central intervals that hold the target with probability ``coverage``.
 
@@ -239,22 +260,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
 
     def write(self, folder: Path) -> None:
         """Write the files of the fitted model to an empty folder; :meth:`save` makes it whole with a manifest."""
-        own, arrays = self._trained.state()
-        state = {
-            "params": self._saved_params(),
-            "columns": self._columns.to_dict(),
-            "named": hasattr(self, "feature_names_in_"),
-            "single": self._single,
-            "facts": self.facts_,
-            "engine": own,
-        }
-        named = {f"engine.{name}": array for name, array in arrays.items()}
-        named |= {f"scale.{name}": array for name, array in self.scale_.arrays().items()}
-        for index, one in enumerate(self._calibrated):
-            named |= {f"calibration.{index}.{name}": array for name, array in one.arrays().items()}
-        artifacts.write_state(folder, state)
-        artifacts.write_arrays(folder, named)
-        write_card(folder, self, artifacts.header(self), [one.validation_scores() for one in self._calibrated])
+        saving.write(self, folder)
 
     @classmethod
     def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
@@ -273,27 +279,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         ValueError
             If the folder holds another model, a format of another version, or a file that is not as it was saved.
         """
-        with artifacts.opened(directory, cls.__name__) as (state, arrays):
-            model = cls(**entry(state, "params", dict))
-            # whether there is such a device does not matter here
-            BridgeRegressor.check_params(model)
-            model._columns = TableEncoder.from_dict(entry(state, "columns", dict))
-            model.n_features_in_ = model._columns.n_features_in_
-            if entry(state, "named", bool):
-                model.feature_names_in_ = np.asarray(model._columns.feature_names_in_, dtype=object)
-            model._single, model.facts_ = entry(state, "single", bool), entry(state, "facts", dict)
-            model.scale_ = TargetScale.from_arrays(arrays.part("scale."))
-            engine = model._engine(model._columns, Prepared())
-            model._trained = engine.restore(entry(state, "engine", dict), arrays.part("engine."), trusted)
-            model._calibrated = [
-                CalibratedForecast.from_arrays(model.scale_, index, code, arrays.part(f"calibration.{index}."))
-                for index, code in enumerate(model._trained.codes)
-            ]
-            if len(model._calibrated) != len(model.scale_.mean):
-                raise arrays.error(
-                    "scale.mean", f"is of {len(model.scale_.mean)} targets, not {len(model._calibrated)}"
-                )
-        return model
+        return saving.read(cls, directory, trusted)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_trained")
@@ -309,18 +295,25 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             params["random_state"] = None
         return params
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared, report: Report) -> None:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report
+    ) -> None:
         seed, random = self._draws()
-        train, validation, conformal, everything = self._read(X, y, sample_weight, eval_set, random, prepared)
+        train, validation, conformal, everything = read(self, X, y, sample_weight, given, random, prepared)
         names = target_names(y, train.y.shape[1])
         if not self._continued():
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
-            self.scale_ = TargetScale.fit(train.y, train.weight)
+            self.scale_ = TargetScale.fit(train.y, train.weight, *self._units())
         columns = prepared.get(lambda: describe_columns(train.X, self._columns), [train.X, self._columns], "facts")
         self.facts_ = {"rows": len(train), "columns": columns, "targets": describe_targets(train.y, names)}
-        given = train, validation, conformal, everything
-        parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in given))  # type: ignore[arg-type]
+        for rows, name in ((train, "y"), (validation, given.name if given is not None else "y"), (conformal, "y")):
+            if rows is not None:
+                self.scale_.check(rows.y, name)
+        if validation is conformal is None and not (self.scale_.plain or SCHEMES[self.scheme].has_code):
+            raise ValueError(f"support and target_transform need validation rows with scheme={self.scheme!r}")
+        kept = train, validation, conformal, everything
+        parts = Parts(*(None if rows is None else rows.standard(self.scale_) for rows in kept))  # type: ignore[arg-type]
         engine = self._engine(self._columns, prepared)
         trained = engine.train(parts.train, parts.validation, seed, report.in_units(self.scale_))
         self._calibrated = self._calibrate(trained, train, parts, seed)
@@ -334,30 +327,6 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         given = self.random_state
         seed = int(given) if isinstance(given, Integral) else int(check_random_state(given).randint(2**31 - 1))
         return seed, np.random.RandomState(seed)
-
-    def _read(
-        self, X: Any, y: Any, sample_weight: Any, eval_set: Any, random: np.random.RandomState, prepared: Prepared
-    ) -> tuple[Rows, Rows | None, Rows | None, Rows | None]:
-        """Check the arguments of ``fit`` and divide the rows; those of :class:`Parts`, in the user's units."""
-        several = bool(self.__sklearn_tags__().target_tags.multi_output)
-        train = Rows.read(self, X, y, sample_weight, "y", reset=not self._continued(), several=several)
-        if self._continued() and train.y.shape[1] != len(self.scale_.mean):
-            raise ValueError(f"y has {train.y.shape[1]} targets, that of the fit to go on from {len(self.scale_.mean)}")
-        self._single = not (several and np.asarray(y).ndim == 2)
-        given = check_eval_set(eval_set)
-        validation = everything = conformal = None
-        if given is not None:
-            validation = Rows.read(self, *given, "y of eval_set", reset=False, several=several)
-            if validation.y.shape[1] != train.y.shape[1]:
-                raise ValueError(f"y has {train.y.shape[1]} targets, y of eval_set {validation.y.shape[1]}")
-        apart = self._conformal_share()
-        if apart is not None:
-            train, conformal = train.hold_out(apart, random, prepared)
-        share = self._held_out_share()
-        if validation is None and share is not None:
-            everything = train
-            train, validation = train.hold_out(share, random, prepared)
-        return train, validation, conformal, everything
 
     def _calibrate(self, trained: Trained, train: Rows, parts: Parts, seed: int) -> list[CalibratedForecast]:
         validation, conformal = (held_out(trained, rows, seed) for rows in (parts.validation, parts.conformal))

@@ -127,7 +127,7 @@ class CalibratedForecast:
         if code is None and method == "none":
             return nothing
         unit = nothing._unit
-        standard = (y_train - scale.mean[target]) / scale.scale[target] / unit
+        standard = scale.of_codec(target, 1.0, False).standardise(y_train) / unit
         pi, point, location = nothing._in_bins(held_out.forecast)
         y = held_out.y / unit
         calibrator = DistributionCalibrator(method).fit(
@@ -143,7 +143,10 @@ class CalibratedForecast:
         atoms: Floats = np.unique(y_train[np.isin(standard, calibrator.arrays().get("atoms.values", []))])
         apart = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
         scored = centred(apart, point)
-        found = _scores(scored, point, y, held_out.weight) * np.array([unit, unit, unit, 1.0])
+        if scale.plain:
+            found = _scores(scored, point, y, held_out.weight) * np.array([unit, unit, unit, 1.0])
+        else:
+            found = nothing._scores_in_units(scored, y, atoms, held_out.weight)
         fitted = replace(nothing, calibrator=calibrator, atoms=atoms, scores=found)
         if conformal is not None and conformal is not held_out:
             scored = fitted._of_bins(conformal.forecast)
@@ -194,8 +197,7 @@ class CalibratedForecast:
     @property
     def codec_scale(self) -> TargetScale:
         """What turns positions of the bins into the target's units, or into those of what a location leaves of it."""
-        mean = 0.0 if self.code is not None and self.code.located else self.scale.mean[self.target]
-        return TargetScale(np.array([mean]), np.array([self.scale.scale[self.target] * self._unit]))
+        return self.scale.of_codec(self.target, self._unit, self.code is not None and self.code.located)
 
     def with_code(self, code: Code | None) -> Self:
         """The same for a model that was trained again over the same bins."""
@@ -237,6 +239,17 @@ class CalibratedForecast:
             atoms,
             arrays.take("scores", 4),
         )
+
+    def _scores_in_units(
+        self, distribution: BinnedDistribution, y: Floats, atoms: Floats, weight: Floats | None
+    ) -> Floats:
+        """Scores of held-out rows after their units have changed back, in deviations of the scale."""
+        rows = slice(_SCORED_ROWS)
+        restored = self.scale.restore_distribution(distribution[rows], self.target, atoms, self._unit)
+        truth = self.scale.of_codec(self.target, self._unit, False).restore(y[rows])
+        found = _scores(restored, restored.mean, truth, None if weight is None else weight[rows])
+        deviation = float(self.scale.scale[self.target])
+        return np.divide(found, [deviation, deviation, deviation, 1.0])
 
     def _of_bins(self, forecast: Forecast) -> BinnedDistribution:
         """Predictive distributions in units of the bins."""

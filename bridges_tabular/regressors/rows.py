@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -166,22 +166,40 @@ def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight")
     return scaled
 
 
-def check_eval_set(eval_set: Any) -> tuple[Any, Any, Any] | None:
-    """Read ``eval_set`` in any of its forms.
+class Validation(NamedTuple):
+    """Validation rows as ``fit`` was given them."""
+
+    X: Any
+    y: Any
+    weight: Any
+    name: str
+    """How to call y in an error."""
+
+
+def check_validation(eval_set: Any, X_val: Any = None, y_val: Any = None) -> Validation | None:
+    """Read the validation rows in any of their forms.
 
     Parameters
     ----------
     eval_set : None, (X, y), (X, y, sample_weight) or a list holding one such tuple
+    X_val, y_val : optional
+        The same by name.
 
     Returns
     -------
-    (X, y, sample_weight) as given, the weights None where absent; None where there is no ``eval_set``.
+    Validation, as given, the weights None where absent; None where there are no such rows.
 
     Raises
     ------
     ValueError
-        If it holds more than one validation set, or something else than two or three parts.
+        If there is more than one validation set, or something else than two or three parts.
     """
+    if X_val is not None or y_val is not None:
+        if eval_set is not None:
+            raise ValueError("validation rows are given twice: by eval_set, and by X_val and y_val")
+        if X_val is None or y_val is None:
+            raise ValueError(f"X_val and y_val belong together: {'X_val' if X_val is None else 'y_val'} is missing")
+        return Validation(X_val, y_val, None, "y_val")
     if eval_set is None:
         return None
     if isinstance(eval_set, list):
@@ -191,7 +209,7 @@ def check_eval_set(eval_set: Any) -> tuple[Any, Any, Any] | None:
     if not isinstance(eval_set, tuple | list) or len(eval_set) not in (2, 3):
         raise ValueError("eval_set must be (X, y), (X, y, sample_weight) or a list holding one of them")
     X, y, *weights = eval_set
-    return X, y, (weights[0] if weights else None)
+    return Validation(X, y, weights[0] if weights else None, "y of eval_set")
 
 
 def _check_targets(y: Any, name: str) -> Floats:

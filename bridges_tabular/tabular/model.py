@@ -125,7 +125,7 @@ class BridgeModel(BaseModel):
         self.target_mean.copy_(torch.as_tensor(scale.mean, dtype=torch.float32))
         self.target_scale.copy_(torch.as_tensor(scale.scale, dtype=torch.float32))
         # the bins lie where single precision will see the targets
-        rounded = TargetScale(*(part.cpu().double().numpy() for part in (self.target_mean, self.target_scale)))
+        rounded = TargetScale(self.target_mean.cpu().double().numpy(), self.target_scale.cpu().double().numpy())
         self.initialise(rounded.standardise(y), weight, datamodule)
 
     def initialise(self, standard: Floats, weight: Floats | None, datamodule: Any) -> None:

@@ -10,18 +10,19 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import learned
+from bridges_tabular.regressors.available import available_if
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 from bridges_tabular.tabular import defaults
 from bridges_tabular.tabular.bar import epoch_bar
 from bridges_tabular.tabular.configuring import SHARED, bridge_config
@@ -48,8 +49,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         "end_to_end" trains encoder, decoder and network together; "pretrained" learns the code of the target first;
         "soft" and "hard" use a fixed code; "softmax_least_squares" and "least_squares" are baselines on squared error.
     preset : {"fast", "default", "best"}, default="default"
-        How long to train MemberMLPConfig: its ``n_members`` and ``max_epochs``, where they are not given. Cost and
-        gain stand in the documentation; other backbones know the default alone.
+        How long to train MemberMLPConfig, and how many members, where nothing else is said; of no other backbone.
     n_bins : int, default=32
         Number of classes k.
     placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
@@ -87,13 +87,19 @@ class TabularBridgeRegressor(BridgeRegressor):
         residuals, and none at all with "none".
     calibration_fraction : float, optional
         Share of the training rows that is held out for conformal intervals alone. Default: the validation rows serve.
+    support : (low, high), optional
+        Numbers between which every target lies, None for no end: ``(0, None)``. What a distribution has beyond an end
+        is put on that end, which never makes its CRPS worse.
+    target_transform : {"log", "sqrt", "yeo-johnson"} or transformer of scikit-learn, optional
+        What is learned in place of the target; must increase. The prediction is the mean of the distribution turned
+        back, which for "log" and "sqrt" has no mass below 0; "yeo-johnson" finds its power for the standardised target.
+        Ten ranges beyond the training targets a tail takes over. A model with a transformer cannot be saved.
     learning_rate : float, optional
         Of AdamW, falling to zero along half a cosine over ``max_epochs``. Default: 6e-3, and 3e-3 with the preset
         "best" and with other backbones.
     weight_decay : float, default=1e-5
     max_epochs : int, optional
-        Default: between 60 and 200, as many as make the preset's steps, 4,000 in the default, or 8,000 steps with
-        other backbones.
+        Default: as many as make 4,000 steps, 2,000 if fast, 8,000 if best or another backbone, between 60 and 200.
     batch_size : int, optional
         Default: about a fiftieth of the training rows, as a power of two between 32 and 512.
     patience : int, optional
@@ -146,6 +152,7 @@ class TabularBridgeRegressor(BridgeRegressor):
     _parameter_constraints: dict[str, Any] = {
         **constraints(*SHARED),
         **CALIBRATION_CONSTRAINTS,
+        **UNIT_CONSTRAINTS,
         "backbone": [str],
         "preset": [StrOptions(set(defaults.PRESETS))],
         "encoder": [str, None],
@@ -194,6 +201,8 @@ class TabularBridgeRegressor(BridgeRegressor):
         least_squares_share: float | None = None,
         calibration: str = PARAMETERS["calibration"].default,
         calibration_fraction: float | None = PARAMETERS["calibration_fraction"].default,
+        support: tuple[float | None, float | None] | None = None,
+        target_transform: Any = None,
         learning_rate: float | None = None,
         weight_decay: float = 1e-5,
         max_epochs: int | None = None,
@@ -230,6 +239,8 @@ class TabularBridgeRegressor(BridgeRegressor):
         self.least_squares_share = least_squares_share
         self.calibration = calibration
         self.calibration_fraction = calibration_fraction
+        self.support = support
+        self.target_transform = target_transform
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.max_epochs = max_epochs
@@ -294,6 +305,8 @@ class TabularBridgeRegressor(BridgeRegressor):
     def predict_members(self, X: Any) -> NDArray[np.float64]:
         """Predict with every member of the network, the least-squares ones last; ``predict`` is their mean.
 
+        With a target_transform they are what the members say of the transformed target, turned back, and no means.
+
         Parameters
         ----------
         X : array-like of shape (n, p)
@@ -307,7 +320,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         members = self.scale_.restore(network.member_points(check_table(self, X, reset=False)))
         return members[..., 0] if self._single else members
 
-    @available_if(_has_encoder)  # type: ignore[untyped-decorator]
+    @available_if(_has_encoder)
     def encoder_frame(self, target: int = 0) -> pd.DataFrame:
         """What was learned about the classes of a target.
 
@@ -324,7 +337,7 @@ class TabularBridgeRegressor(BridgeRegressor):
         """
         return learned.encoder_frame(self.codecs_[target], self.codec_scales_[target], self.class_use_[target])
 
-    @available_if(_has_encoder)  # type: ignore[untyped-decorator]
+    @available_if(_has_encoder)
     def plot_encoder(self, target: int = 0, ax: Any = None) -> Any:
         """Draw the code psi(y) over y, a curve for each class, and the decoder's values.
 

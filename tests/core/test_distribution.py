@@ -442,7 +442,7 @@ def test_blocks_do_not_show(monkeypatch):
     d = BinnedDistribution(np.sort(rng.normal(size=8)), rng.dirichlet(np.ones(7), size=50))
     y = rng.normal(size=50)
     whole = d.crps(y), d.cdf(y), d.quantile(LEVELS), d.var, d.interval(0.7, "shortest")
-    monkeypatch.setattr("bridges_tabular.core.distribution._BLOCK_SIZE", 40)
+    monkeypatch.setattr("bridges_tabular.core._batch._BLOCK_SIZE", 40)
     pieces = d.crps(y), d.cdf(y), d.quantile(LEVELS), d.var, d.interval(0.7, "shortest")
     for a, b in zip(whole, pieces, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -515,7 +515,10 @@ def test_refuses_what_is_no_distribution(kwargs, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda d: d.cdf([1.0, 2.0, 3.0]), r"y has shape \(3,\), expected \(\), \(2,\) or \(2, q\)"),
+        (
+            lambda d: d.cdf([1.0, 2.0, 3.0]),
+            r"y has shape \(3,\), expected \(\), \(2,\), \(2, q\), or \(1, q\) for each row",
+        ),
         (lambda d: d.crps([1.0, np.nan]), r"y is missing \(NaN\) in row 1"),
         (lambda d: d.quantile(1.5), "levels has 1.5, expected 0 to 1"),
         (lambda d: d.quantile(np.full((3, 1), 0.5)), r"levels has shape \(3, 1\)"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
-from bridges_tabular.regressors.rows import Rows, check_eval_set, check_sample_weight, check_target
+from bridges_tabular.regressors.rows import Rows, check_sample_weight, check_target, check_validation
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,14 @@ def test_sample_weights():
 
 def test_eval_set_in_its_forms():
     X, y, w = [[1]], [2], [3]
-    assert check_eval_set(None) is None
-    assert check_eval_set((X, y)) == (X, y, None)
-    assert check_eval_set([(X, y)]) == (X, y, None)
-    assert check_eval_set([(X, y, w)]) == (X, y, w)
+    assert check_validation(None) is None
+    assert check_validation((X, y)) == (X, y, None, "y of eval_set")
+    assert check_validation([(X, y)]) == (X, y, None, "y of eval_set")
+    assert check_validation([(X, y, w)]) == (X, y, w, "y of eval_set")
+    assert check_validation(None, X, y) == (X, y, None, "y_val")
     for wrong in ([(X, y), (X, y)], [X, y], [], "text", (X,), (X, y, w, w)):
         with pytest.raises(ValueError, match=r"eval_set must"):
-            check_eval_set(wrong)
+            check_validation(wrong)
 
 
 @given(st.lists(st.floats(1e-4, 1e4), min_size=2, max_size=20), st.floats(-290, 290))

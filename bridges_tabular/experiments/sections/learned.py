@@ -90,7 +90,9 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
         ``y`` (g,) and the encoder ``psi`` (g, k) there; ``histogram`` with its ``edges`` and ``counts``. All in units
         of the target. ``use`` (k,) is the mean code of the rows.
     """
-    if not model.codecs_:
+    on_errors = getattr(model, "location", "none") != "none"
+    # errors of a transformed target are on no axis that the report has
+    if not model.codecs_ or (on_errors and getattr(model, "target_transform", None) is not None):
         return None
     from bridges_tabular.regressors.learned import psi_of
 
@@ -99,7 +101,6 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
     # finer where the classes are narrower
     within = np.linspace(0, 1, _GRID // len(centers) + 2)[:-1]
     grid = np.append((edges[:-1, None] + within * np.diff(edges)[:, None]).ravel(), edges[-1])
-    on_errors = getattr(model, "location", "none") != "none"
     counted = y - model.predict(X) if on_errors else y
     counts, cells = np.histogram(counted, bins=_HISTOGRAM_CELLS)
     psi, rows = (psi_of(codec, scale.standardise(at)) for at in (grid, counted))

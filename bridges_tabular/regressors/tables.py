@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
 from bridges_tabular.regressors import dates
+from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import as_floats, check_integers, first_other, is_categorical, no_category
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -229,13 +230,15 @@ class TableEncoder:
 
 
 def as_frame(X: Any) -> pd.DataFrame:
-    """Return a DataFrame as it is, or wrap what scikit-learn accepts as a 2-D array into one.
+    """Return a DataFrame as it is, a table of another library as pandas', or a 2-D array wrapped into one.
 
     Raises
     ------
     ValueError, TypeError
-        Those of :func:`sklearn.utils.check_array`: not 2-D, no rows, no columns, sparse, complex.
+        Those of :func:`~bridges_tabular.regressors.frames.as_pandas` and of :func:`sklearn.utils.check_array`: not
+        2-D, no rows, no columns, complex.
     """
+    X = as_pandas(X, "X")
     if not isinstance(X, pd.DataFrame):
         array = check_array(X, dtype=None, ensure_all_finite=False)
         try:
@@ -256,7 +259,7 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     ----------
     estimator : BaseEstimator
         Receives ``n_features_in_`` and ``feature_names_in_`` if ``reset``, else is asked for them.
-    X : DataFrame or array of shape (n, p)
+    X : DataFrame of any library that narwhals reads, or array of shape (n, p)
     reset : bool
         True in ``fit``, False in the methods that predict.
 

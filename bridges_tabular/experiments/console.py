@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,11 +82,12 @@ class FitBars:
         return advance
 
     def finish(self, model: str, table: str, seed: int, rmse: float, seconds: float) -> None:
-        """End a fit: early stopping ends many before their last step."""
-        self.skip(model, f"RMSE {rmse:.5g}")
+        """End a fit, whose RMSE is not a number without test rows: early stopping ends many before their last step."""
+        said = "fitted" if math.isnan(rmse) else f"RMSE {rmse:.5g}"
+        self.skip(model, said)
         if self._progress.disable:
             where = f" on {table}, seed {seed}" if self._n_splits > 1 else ""
-            self._console.print(Text(f"{model}{where}: RMSE {rmse:.5g} after {seconds:.1f} s"))
+            self._console.print(Text(f"{model}{where}: {said} after {seconds:.1f} s"))
 
     def skip(self, model: str, note: str) -> None:
         """Count a fit of a model as done: one that has failed, or was there already."""

@@ -24,7 +24,8 @@ from bridges_tabular.experiments.scores import incomparable
 from bridges_tabular.experiments.sections import COLLECTING
 from bridges_tabular.experiments.sections.base import FittedModel
 from bridges_tabular.experiments.sections.distributions import candidates
-from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+from bridges_tabular.experiments.splits import Split, make_splits
+from bridges_tabular.experiments.tables import Table, load_table
 from bridges_tabular.experiments.training import fit_and_score
 from bridges_tabular.experiments.unfinished import Plan, Unfinished
 
@@ -62,6 +63,7 @@ class Job:
         ExperimentError
         """
         check_models(experiment)
+        experiment.split.check_test("a comparison")
         tables = _load_tables(experiment)
         return cls(experiment, tables, [make_splits(table, experiment.split) for table in tables])
 
@@ -161,7 +163,7 @@ def _load_tables(experiment: Experiment) -> list[Table]:
     ExperimentError
         If a table cannot be used, or is listed twice.
     """
-    tables = [load_table(block) for block in experiment.tables]
+    tables = [load_table(block, experiment.split) for block in experiment.tables]
     shared = Counter(table.name for table in tables)
     tables = [
         replace(table, name=f"{table.name}, {table.target}") if shared[table.name] > 1 else table for table in tables
@@ -183,6 +185,7 @@ def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
         "numbers": int(sum(pd.api.types.is_numeric_dtype(dtype) for dtype in dtypes)),
         "dates": int(sum(pd.api.types.is_datetime64_any_dtype(dtype) for dtype in dtypes)),
         "columns": [str(column) for column in table.X.columns],
+        "by": None if table.marks is None else {"how": table.marks.how, "column": table.marks.column},
         "parts": {part: len(rows) for part, rows in splits[0].parts().items()},
         "incomparable": {name: reason for one in reversed(reasons) for name, reason in one.items()},
     }

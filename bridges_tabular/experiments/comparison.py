@@ -156,6 +156,7 @@ def compare(
         if not (Path(out) / folders.UNFINISHED).exists():
             folders.check_folder(out, overwrite)
     job = Job.prepare(experiment)
+    job.print_look(quiet)
     if out is None:
         return _put_together(job, job.run(quiet))
     with claimed(out):

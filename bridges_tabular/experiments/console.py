@@ -18,6 +18,7 @@ from rich.text import Text
 from bridges_tabular.experiments.scores import SCORES, Score
 
 if TYPE_CHECKING:
+    from bridges_tabular.experiments.look import Finding
     from bridges_tabular.regressors.progress import Listener
 
 # a pipe has no width of its own: wide enough for all scores
@@ -100,6 +101,27 @@ class FitBars:
     def say(self, message: str) -> None:
         """Print a line above the bars."""
         self._console.print(Text(message))
+
+
+def print_look(found: Mapping[str, Sequence[Finding]], quiet: bool) -> None:
+    """Say on stderr what a look at each table has found, in one block; nothing where that is nothing.
+
+    Parameters
+    ----------
+    found : dict of list of Finding
+        By table.
+    quiet : bool
+        Say nothing.
+    """
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=not sys.stderr.isatty())
+    for name, findings in found.items():
+        if not findings:
+            continue
+        console.print(Text(f"a look at {name}", style="bold"))
+        width = max(len(finding.kind) for finding in findings)
+        for finding in findings:
+            line = Text.assemble(f"  {finding.kind:{width}}  ", (finding.said, "dim"))
+            console.print(line)
 
 
 def print_scores(

@@ -7,7 +7,7 @@ import platform
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,8 +16,9 @@ from yaml import YAMLError
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.console import FitBars
+from bridges_tabular.experiments.console import FitBars, print_look
 from bridges_tabular.experiments.engines import build_model, check_models
+from bridges_tabular.experiments.look import Finding, look
 from bridges_tabular.experiments.parts import Cells, Failure, Part
 from bridges_tabular.experiments.results import results_frame
 from bridges_tabular.experiments.scores import incomparable
@@ -48,11 +49,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Job:
-    """An experiment that is checked, with its tables and their splits."""
+    """An experiment that is checked, with its tables, their splits, and what a look at them has found."""
 
     experiment: Experiment
     tables: list[Table]
     splits: list[list[Split]]
+    looks: list[list[Finding]]
 
     @classmethod
     def prepare(cls, experiment: Experiment) -> Job:
@@ -65,7 +67,8 @@ class Job:
         check_models(experiment)
         experiment.split.check_test("a comparison")
         tables = _load_tables(experiment)
-        return cls(experiment, tables, [make_splits(table, experiment.split) for table in tables])
+        splits = [make_splits(table, experiment.split) for table in tables]
+        return cls(experiment, tables, splits, [look(table, its) for table, its in zip(tables, splits, strict=True)])
 
     @property
     def plan(self) -> Plan:
@@ -82,6 +85,10 @@ class Job:
             raise ExperimentError(f"the experiment cannot be written as YAML: {' '.join(str(error).split())}") from None
         return Plan.of(config, self.tables, _versions())
 
+    def print_look(self, quiet: bool) -> None:
+        """Say what a look at the tables has found."""
+        print_look({table.name: found for table, found in zip(self.tables, self.looks, strict=True)}, quiet)
+
     @property
     def fits(self) -> list[Fit]:
         """All fits, in their order."""
@@ -95,8 +102,9 @@ class Job:
     @property
     def facts(self) -> dict[str, Any]:
         """Sizes of the tables and of the parts of the split, versions of the libraries."""
+        about = zip(self.tables, self.splits, self.looks, strict=True)
         return {
-            "tables": [_table_facts(table, its) for table, its in zip(self.tables, self.splits, strict=True)],
+            "tables": [_table_facts(*one) for one in about],
             "versions": _versions(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores",
         }
@@ -174,7 +182,7 @@ def _load_tables(experiment: Experiment) -> list[Table]:
     return tables
 
 
-def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
+def _table_facts(table: Table, splits: Sequence[Split], found: Sequence[Finding]) -> dict[str, Any]:
     dtypes = table.X.dtypes
     # with several splits, a score is compared where it may be on all of them
     reasons = [incomparable(table.y[split.train]) for split in splits]
@@ -188,6 +196,7 @@ def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
         "by": None if table.marks is None else {"how": table.marks.how, "column": table.marks.column},
         "parts": {part: len(rows) for part, rows in splits[0].parts().items()},
         "incomparable": {name: reason for one in reversed(reasons) for name, reason in one.items()},
+        "look": [asdict(finding) for finding in found],
     }
 
 

@@ -19,7 +19,14 @@ from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, Tabl
 from bridges_tabular.experiments.dates import TableNote, read_dates
 from bridges_tabular.experiments.marks import Marks
 from bridges_tabular.experiments.paths import find_file
-from bridges_tabular.regressors.kinds import OddCellError, as_floats, first_other, parse_numbers, with_kinds
+from bridges_tabular.regressors.kinds import (
+    NearUniqueWarning,
+    OddCellError,
+    as_floats,
+    first_other,
+    parse_numbers,
+    with_kinds,
+)
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -345,6 +352,9 @@ def _read_features(X: pd.DataFrame, block: TableBlock, is_text: bool) -> pd.Data
 
 def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     try:
-        TableEncoder().fit(X).transform(X)
+        with warnings.catch_warnings():
+            # the look at the table says it
+            warnings.simplefilter("ignore", NearUniqueWarning)
+            TableEncoder().fit(X).transform(X)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"table.source: {block.source}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,18 @@ from numpy.typing import NDArray
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.console import FitBars
+from bridges_tabular.experiments.console import FitBars, print_look
 from bridges_tabular.experiments.engines import Regressor, build_model
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_folder, new_folder
 from bridges_tabular.experiments.locks import claimed
+from bridges_tabular.experiments.look import look
 from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
 from bridges_tabular.experiments.scores import SCORES, Outcome
 from bridges_tabular.experiments.sections.curves import LearningCurve
 from bridges_tabular.experiments.splits import Split, make_splits
 from bridges_tabular.experiments.tables import Table, load_table
 from bridges_tabular.regressors import artifacts
+from bridges_tabular.regressors.kinds import NearUniqueWarning
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def train(
     build_model(model, alone.models[model], alone.split.seeds[0])
     table = load_table(alone.table, alone.split)
     split = make_splits(table, alone.split)[0]
+    print_look({table.name: look(table, [split])}, quiet)
     if out is None:
         return _train(alone, model, table, split, quiet)
     with claimed(out):
@@ -138,7 +142,10 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     X_test, y_test, weight = _rows(table, split.test)
     curve = LearningCurve(bars.start(name, table.name, split.seed))
     started = time.perf_counter()
-    model.fit(*_rows(table, split.train), eval_set=_rows(table, split.validation), report=curve)
+    with warnings.catch_warnings():
+        # the look at the table has said it
+        warnings.simplefilter("ignore", NearUniqueWarning)
+        model.fit(*_rows(table, split.train), eval_set=_rows(table, split.validation), report=curve)
     fitted = time.perf_counter()
     key = {"table": table.name, "model": name, "seed": split.seed}
     row: dict[str, Any] = key | {"engine": block.engine, "scheme": model.scheme}

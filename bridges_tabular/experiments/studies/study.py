@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, StudyBlock
 from bridges_tabular.experiments.comparison import Comparison, comparing
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.console import print_look
 from bridges_tabular.experiments.engines import check_models
 from bridges_tabular.experiments.folders import (
     CONFIG_FILE,
@@ -26,6 +27,7 @@ from bridges_tabular.experiments.folders import (
     new_file,
 )
 from bridges_tabular.experiments.locks import claimed
+from bridges_tabular.experiments.look import look
 from bridges_tabular.experiments.studies.progress import StudyBars
 from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.quiet import quiet_optuna
@@ -118,7 +120,7 @@ class BridgeStudy:
         if self.out is not None:
             _check_folder(self.out, overwrite)
         check_models(self.experiment)
-        data = Data.load(self.experiment)
+        self._data = data = Data.load(self.experiment)
         self._searches = [Search.prepare(self.experiment, model, data) for model in self._block.models]
         with self._claimed():
             self._storage = self._open(overwrite)
@@ -136,6 +138,8 @@ class BridgeStudy:
         ExperimentError
             If trials keep failing, the storage is lost, or another run writes to the folder; what is finished is kept.
         """
+        table = self._data.table
+        print_look({table.name: look(table, [self._data.split])}, quiet)
         with self._claimed():
             return self._optimize(quiet)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.scores import METRICS
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -39,7 +40,11 @@ def alternatives(names: Iterable[str]) -> str:
 class TableBlock:
     """The ``table`` block: where the rows come from and which column is predicted."""
 
-    source: str = field(metadata={"help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID"})
+    source: str | FrameSource = field(
+        metadata={
+            "help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID; a DataFrame in Python"
+        }
+    )
     target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
     drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
     missing: tuple[str | int | float, ...] = field(
@@ -334,4 +339,5 @@ def _words(kind: Any) -> str:
         float: "a number",
         bool: "true or false",
         types.NoneType: "null",
+        FrameSource: "a DataFrame",
     }[kind]

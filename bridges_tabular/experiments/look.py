@@ -131,7 +131,7 @@ def _same_order(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 def _of_split(X: pd.DataFrame, y: NDArray[np.float64], rows: NDArray[np.int64], split: Split) -> Iterator[Finding]:
     n_test = len(split.test)
     if 0 < n_test < _FEW_TEST_ROWS:
-        yield Finding("few test rows", f"{n_test} rows test the models: their scores would be others on other rows")
+        yield Finding("few test rows", f"there are {n_test}: scores on {n_test} others would differ")
     hashes = pd.util.hash_pandas_object(X.assign(**{"": y}), index=False).to_numpy()
     tested, trained = (hashes[np.isin(rows, part)] for part in (split.test, split.train))
     copied = int(np.isin(tested, trained).sum())

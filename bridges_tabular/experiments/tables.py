@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
 from bridges_tabular.experiments.dates import TableNote, read_dates
+from bridges_tabular.experiments.frames import PREFIX, FrameSource
 from bridges_tabular.experiments.marks import Marks
 from bridges_tabular.experiments.paths import find_file
 from bridges_tabular.regressors.kinds import (
@@ -143,12 +144,14 @@ def _bundled() -> dict[str, Path]:
 
 
 def _read(
-    source: str, prefix: str, missing: Sequence[str | float] = (), text: Collection[str] = ()
+    source: str | FrameSource, prefix: str, missing: Sequence[str | float] = (), text: Collection[str] = ()
 ) -> tuple[pd.DataFrame, str, bool]:
     """Return the table, its name and whether it was a file of text; errors start with ``prefix``."""
     is_text = False
     try:
-        if source.startswith("openml:"):
+        if isinstance(source, FrameSource):
+            frame, name = source.frame.copy(deep=False), "DataFrame"
+        elif source.startswith("openml:"):
             frame, name = _read_openml(source.removeprefix("openml:"))
         else:
             path = _find(source)
@@ -176,6 +179,8 @@ def _find(source: str) -> Path:
     path = Path(source)
     if path.is_dir():
         raise ExperimentError(f"{source} is a folder, not a table")
+    if source.startswith(PREFIX):
+        raise ExperimentError(f"the table was a {source}, which no file holds: run it again from Python")
     # a bare word was meant as a bundled name, anything with a suffix or a folder as a path
     hint = nearest(source, bundled) if path.name == source and not path.suffix else ""
     raise ExperimentError(f"there is no table {shown(source)}{hint}")

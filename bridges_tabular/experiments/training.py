@@ -115,7 +115,6 @@ def train(
     build_model(model, alone.models[model], alone.split.seeds[0])
     table = load_table(alone.table, alone.split)
     split = make_splits(table, alone.split)[0]
-    print_look({table.name: look(table, [split])}, quiet)
     if out is None:
         return _train(alone, model, table, split, quiet)
     with claimed(out):
@@ -126,6 +125,7 @@ def train(
 
 
 def _train(experiment: Experiment, model: str, table: Table, split: Split, quiet: bool) -> TrainedModel:
+    print_look({table.name: look(table, [split])}, quiet)
     with FitBars([model], n_splits=1, quiet=quiet) as bars:
         fitted = fit_and_score(table, split, model, experiment.models[model], bars)
         bars.finish(model, table.name, split.seed, fitted.scores["rmse"], fitted.scores["fit_seconds"])

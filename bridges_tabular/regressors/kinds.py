@@ -199,7 +199,12 @@ def _with_kind(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     if isinstance(dtype, pd.CategoricalDtype) or pandas_types.is_numeric_dtype(dtype):
         return column
     if is_categorical([column], name):
-        return column.astype("category")
+        try:
+            return column.astype("category")
+        except TypeError:
+            # lists and the like
+            odd = next(value for value in column.dropna() if not isinstance(value, str | Number | np.bool_))
+            raise no_category(odd, name) from None
     return pd.Series(as_floats(column), index=column.index, name=column.name)
 
 

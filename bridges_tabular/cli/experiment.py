@@ -26,10 +26,15 @@ the experiment file:
     missing: ["?"]          cells that say that a value is missing   (default: [], empty ones and NA)
     categories: [zip]       columns of categories though of numbers  (default: [])
     rows: 20000             at most so many rows, seeded             (default: null, all)
+    weight: sold            a column of weights for fits and scores  (default: null)
+    missing_target: drop    leave rows without a target out          (default: refuse)
   split:
     test: 0.2               share of the rows that only scores see   (default: 0.2)
     validation: 0.2         share for early stopping and calibration (default: 0.2)
     seeds: [0, 1, 2]        one split and fit for each               (default: [0])
+    time: sold_on           the past trains, the future tests        (default: null, at random)
+    group: street           or: no group on two sides                (default: null)
+    file: part              or: a column of train, validation, test  (default: null)
   models:
     any_name: {{engine: tabular, backbone: CategoryEmbeddingModelConfig, scheme: end_to_end}}
     another:  {{engine: xgboost, scheme: hard, n_bins: 64}}

@@ -7,8 +7,9 @@ import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.scores import METRICS
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -39,7 +40,11 @@ def alternatives(names: Iterable[str]) -> str:
 class TableBlock:
     """The ``table`` block: where the rows come from and which column is predicted."""
 
-    source: str = field(metadata={"help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID"})
+    source: str | FrameSource = field(
+        metadata={
+            "help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID; a DataFrame in Python"
+        }
+    )
     target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
     drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
     missing: tuple[str | int | float, ...] = field(
@@ -55,12 +60,27 @@ class TableBlock:
         default=None,
         metadata={"help": "at most so many rows, drawn with a fixed seed, the same for every split; null: all"},
     )
+    weight: str | None = field(
+        default=None,
+        metadata={
+            "help": "a column of weights, which no model sees as a feature: for the fits and for the scores, where a"
+            " row of weight 0 does not count"
+        },
+    )
+    missing_target: str = field(
+        default="refuse",
+        metadata={"help": "refuse a table with rows that have no target, or drop these rows, which the output says"},
+    )
 
     def __post_init__(self) -> None:
         if self.rows is not None and self.rows < 1:
             raise ExperimentError(f"rows: must be at least 1, or null for all, not {shown(self.rows)}")
         if self.target in self.drop:
             raise ExperimentError(f"drop: holds the target, {shown(self.target)}")
+        if self.target == self.weight:
+            raise ExperimentError(f"weight: is the target, {shown(self.target)}")
+        if self.missing_target not in ("refuse", "drop"):
+            raise ExperimentError(f"missing_target: must be refuse or drop, not {shown(self.missing_target)}")
         if self.target in self.categories:
             raise ExperimentError(f"categories: holds the target, {shown(self.target)}, which has to be numeric")
 
@@ -69,7 +89,10 @@ class TableBlock:
 class SplitBlock:
     """The ``split`` block: shares of all rows, and one split for each seed."""
 
-    test: float = field(default=0.2, metadata={"help": "share of the rows that only the scores see"})
+    test: float = field(
+        default=0.2,
+        metadata={"help": "share of the rows that only the scores see; 0 for train alone, which then has no scores"},
+    )
     validation: float = field(
         default=0.2,
         metadata={"help": "share of the rows for early stopping and the calibration of distributions"},
@@ -77,16 +100,41 @@ class SplitBlock:
     seeds: tuple[int, ...] = field(
         default=(0,), metadata={"help": "one split, and one fit of each model, for each of these seeds"}
     )
+    time: str | None = field(
+        default=None,
+        metadata={
+            "help": "a column of dates or numbers: the last rows test, those before them validate, rows of one time"
+            " stay together; with m seeds, m test periods one after the other, each after the rows of its models"
+            " (rolling origins). A column of dates stays a feature unless table.drop holds it, one of numbers does not"
+        },
+    )
+    group: str | None = field(
+        default=None,
+        metadata={
+            "help": "a column whose values are groups, which stay together: no group is in two parts, and the shares"
+            " are of groups. It is no feature"
+        },
+    )
+    file: str | None = field(
+        default=None,
+        metadata={
+            "help": "a column that says train, validation or test in each row, in place of the shares; where none says"
+            " validation, that share of the training rows is drawn. It is no feature"
+        },
+    )
 
     def __post_init__(self) -> None:
-        for name in ("test", "validation"):
-            share = getattr(self, name)
-            if not 0 < share < 1:
-                raise ExperimentError(f"{name}: must be a share between 0 and 1, not {share}")
+        if not 0 <= self.test < 1:
+            raise ExperimentError(f"test: must be a share of at least 0 and below 1, not {self.test}")
+        if not 0 < self.validation < 1:
+            raise ExperimentError(f"validation: must be a share between 0 and 1, not {self.validation}")
         if self.test + self.validation >= 1:
             raise ExperimentError(
                 f"test: {self.test} and validation: {self.validation} together leave no rows to train on"
             )
+        given = [how for how in ("time", "group", "file") if getattr(self, how) is not None]
+        if len(given) > 1:
+            raise ExperimentError(f"{given[1]}: stands beside {given[0]}, and a split goes by one column")
         if not self.seeds:
             raise ExperimentError("seeds: must hold at least one seed")
         if len(set(self.seeds)) < len(self.seeds):
@@ -94,6 +142,22 @@ class SplitBlock:
         for seed in self.seeds:
             if not 0 <= seed < 2**31:
                 raise ExperimentError(f"seeds: must lie between 0 and 2147483647, not {shown(seed)}")
+
+    @property
+    def by(self) -> tuple[Literal["time", "group", "file"], str] | None:
+        """What the split goes by, and the column; None where it is random."""
+        hows: tuple[Literal["time", "group", "file"], ...] = ("time", "group", "file")
+        return next(((how, getattr(self, how)) for how in hows if getattr(self, how) is not None), None)
+
+    def check_test(self, command: str) -> None:
+        """Refuse a split without test rows, for what needs scores.
+
+        Raises
+        ------
+        ExperimentError
+        """
+        if self.test == 0:
+            raise ExperimentError(f"split.test: 0 leaves {command} no rows to score: only train takes it")
 
 
 @dataclass(frozen=True)
@@ -275,4 +339,5 @@ def _words(kind: Any) -> str:
         float: "a number",
         bool: "true or false",
         types.NoneType: "null",
+        FrameSource: "a DataFrame",
     }[kind]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bridges_tabular.experiments import folders
 from bridges_tabular.experiments.blocks import ExperimentError
-from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.config import Experiment, as_experiment
 from bridges_tabular.experiments.console import working
 from bridges_tabular.experiments.job import Job
 from bridges_tabular.experiments.locks import claimed
@@ -110,8 +110,9 @@ class Comparison:
 
 
 def compare(
-    experiment: Experiment | Mapping[str, Any] | str | Path,
+    experiment: Experiment | Mapping[str, Any] | str | Path | pd.DataFrame,
     *,
+    target: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
@@ -123,7 +124,11 @@ def compare(
 
     Parameters
     ----------
-    experiment : Experiment, path of an experiment file, name of a bundled one, or mapping with its content
+    experiment : Experiment, path of an experiment file, name of a bundled one, mapping with its content, or DataFrame
+        Of a DataFrame (pandas, polars, pyarrow, ...), the models of the bundled ``diamonds`` are compared, unless
+        ``blocks`` say otherwise; in a mapping, ``table["source"]`` may be one.
+    target : str, optional
+        The column of a DataFrame to predict.
     out : path, optional
         Folder for the files of the run. Each fit is kept there as soon as it is done: after an interruption, or where
         a fit has failed, the same call goes on with what is missing.
@@ -144,12 +149,9 @@ def compare(
     >>> from bridges_tabular.experiments import compare
     >>> comparison = compare("diamonds", table={"rows": 2000}, out="runs/diamonds")  # doctest: +SKIP
     >>> comparison.summary()  # doctest: +SKIP
+    >>> compare(frame, target="price", out="runs/mine")  # doctest: +SKIP
     """
-    if isinstance(experiment, Experiment):
-        if blocks:
-            raise ExperimentError("values can be changed in a file or a mapping, not in an Experiment")
-    else:
-        experiment = Experiment.read(experiment, **blocks)
+    experiment = as_experiment(experiment, target, blocks, "diamonds")
     if out is not None:
         # before a large table is read, and again below
         folders.check_writable(Path(out))
@@ -157,9 +159,12 @@ def compare(
             folders.check_folder(out, overwrite)
     job = Job.prepare(experiment)
     if out is None:
+        job.print_look(quiet)
         return _put_together(job, job.run(quiet))
     with claimed(out):
         unfinished, plan, is_same = _go_on(out, job.plan, overwrite)
+        if not unfinished.count():
+            job.print_look(quiet)
         try:
             comparison = _put_together(job, job.run(quiet, unfinished))
             header = {"plan": plan.id, "failed": len(comparison.errors)}

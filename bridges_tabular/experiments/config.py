@@ -8,7 +8,8 @@ explanation in ``metadata["help"]``; the blocks under ``models`` take the parame
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bridges_tabular.experiments.blocks import (
     convert,
     nearest,
 )
+from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.paths import find_file
 from bridges_tabular.regressors.words import shown
 
@@ -140,6 +142,37 @@ class Experiment:
         return dump_yaml(self.to_dict())
 
 
+def as_experiment(given: Any, target: str | None, blocks: Mapping[str, Any], bundled: str) -> Experiment:
+    """What a function of Python was given, as an experiment.
+
+    Parameters
+    ----------
+    given : Experiment, path or name of a file, mapping with the content of one, or DataFrame
+    target : str or None
+        The column to predict, of a DataFrame alone.
+    blocks : mapping
+        Values to change.
+    bundled : str
+        Name of the bundled file whose other blocks a DataFrame gets.
+
+    Raises
+    ------
+    ExperimentError
+    """
+    if isinstance(given, Experiment | str | Path | Mapping):
+        if target is not None:
+            raise ExperimentError("target: goes with a DataFrame; in an experiment file it is table.target")
+        if isinstance(given, Experiment):
+            if blocks:
+                raise ExperimentError("values can be changed in a file or a mapping, not in an Experiment")
+            return given
+        return Experiment.read(given, **blocks)
+    if target is None:
+        raise ExperimentError("target: is missing, the name of the column of the DataFrame to predict")
+    content = _read_file(bundled_experiments()[bundled])
+    return Experiment.read(content | {"table": {"source": given, "target": target}}, **blocks)
+
+
 def bundled_experiments() -> dict[str, Path]:
     """Return the experiment files that come with the package, by name."""
     package = Path(__file__).resolve().parents[1]
@@ -208,7 +241,13 @@ def _merge(content: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
 
 
 def _plain(block: Any) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(block).items()}
+    return {item.name: _plain_value(getattr(block, item.name)) for item in fields(block)}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, FrameSource):
+        return value.text
+    return list(value) if isinstance(value, tuple) else deepcopy(value)
 
 
 def _given(content: Mapping[str, Any], key: str) -> Any:
@@ -221,12 +260,21 @@ def _build_tables(content: Mapping[str, Any]) -> tuple[TableBlock, ...]:
     if several is None:
         if one is None:
             raise ExperimentError("table: is missing")
-        return (build_block(TableBlock, one, "table"),)
+        return (_build_table(one, "table"),)
     if one is not None:
         raise ExperimentError("tables: stands beside table, and only one of them may be given")
     if not isinstance(several, list | tuple) or not several:
         raise ExperimentError(f"tables: must be a list of blocks like table, not {shown(several)}")
-    return tuple(build_block(TableBlock, block, f"tables[{i}]") for i, block in enumerate(several))
+    return tuple(_build_table(block, f"tables[{i}]") for i, block in enumerate(several))
+
+
+def _build_table(content: Any, where: str) -> TableBlock:
+    if isinstance(content, Mapping) and not isinstance(content.get("source", ""), str | FrameSource):
+        try:
+            content = {**content, "source": FrameSource.of(content["source"])}
+        except TypeError as error:
+            raise ExperimentError(f"{where}.source: {error}") from None
+    return build_block(TableBlock, content, where)
 
 
 def _build_models(content: Any) -> dict[str, ModelBlock]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from rich.text import Text
 from bridges_tabular.experiments.scores import SCORES, Score
 
 if TYPE_CHECKING:
+    from bridges_tabular.experiments.look import Finding
     from bridges_tabular.regressors.progress import Listener
 
 # a pipe has no width of its own: wide enough for all scores
@@ -81,11 +83,12 @@ class FitBars:
         return advance
 
     def finish(self, model: str, table: str, seed: int, rmse: float, seconds: float) -> None:
-        """End a fit: early stopping ends many before their last step."""
-        self.skip(model, f"RMSE {rmse:.5g}")
+        """End a fit, whose RMSE is not a number without test rows: early stopping ends many before their last step."""
+        said = "fitted" if math.isnan(rmse) else f"RMSE {rmse:.5g}"
+        self.skip(model, said)
         if self._progress.disable:
             where = f" on {table}, seed {seed}" if self._n_splits > 1 else ""
-            self._console.print(Text(f"{model}{where}: RMSE {rmse:.5g} after {seconds:.1f} s"))
+            self._console.print(Text(f"{model}{where}: {said} after {seconds:.1f} s"))
 
     def skip(self, model: str, note: str) -> None:
         """Count a fit of a model as done: one that has failed, or was there already."""
@@ -98,6 +101,27 @@ class FitBars:
     def say(self, message: str) -> None:
         """Print a line above the bars."""
         self._console.print(Text(message))
+
+
+def print_look(found: Mapping[str, Sequence[Finding]], quiet: bool) -> None:
+    """Say on stderr what a look at each table has found, in one block; nothing where that is nothing.
+
+    Parameters
+    ----------
+    found : dict of list of Finding
+        By table.
+    quiet : bool
+        Say nothing.
+    """
+    console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=not sys.stderr.isatty())
+    for name, findings in found.items():
+        if not findings:
+            continue
+        console.print(Text(f"a look at {name}", style="bold"))
+        width = max(len(finding.kind) for finding in findings)
+        for finding in findings:
+            line = Text.assemble(f"  {finding.kind:{width}}  ", (finding.said, "dim"))
+            console.print(line)
 
 
 def print_scores(

@@ -7,7 +7,7 @@ import platform
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,15 +16,17 @@ from yaml import YAMLError
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.console import FitBars
+from bridges_tabular.experiments.console import FitBars, print_look
 from bridges_tabular.experiments.engines import build_model, check_models
+from bridges_tabular.experiments.look import Finding, look
 from bridges_tabular.experiments.parts import Cells, Failure, Part
 from bridges_tabular.experiments.results import results_frame
 from bridges_tabular.experiments.scores import incomparable
 from bridges_tabular.experiments.sections import COLLECTING
 from bridges_tabular.experiments.sections.base import FittedModel
 from bridges_tabular.experiments.sections.distributions import candidates
-from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+from bridges_tabular.experiments.splits import Split, make_splits
+from bridges_tabular.experiments.tables import Table, load_table
 from bridges_tabular.experiments.training import fit_and_score
 from bridges_tabular.experiments.unfinished import Plan, Unfinished
 
@@ -47,11 +49,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Job:
-    """An experiment that is checked, with its tables and their splits."""
+    """An experiment that is checked, with its tables, their splits, and what a look at them has found."""
 
     experiment: Experiment
     tables: list[Table]
     splits: list[list[Split]]
+    looks: list[list[Finding]]
 
     @classmethod
     def prepare(cls, experiment: Experiment) -> Job:
@@ -62,8 +65,10 @@ class Job:
         ExperimentError
         """
         check_models(experiment)
+        experiment.split.check_test("a comparison")
         tables = _load_tables(experiment)
-        return cls(experiment, tables, [make_splits(table, experiment.split) for table in tables])
+        splits = [make_splits(table, experiment.split) for table in tables]
+        return cls(experiment, tables, splits, [look(table, its) for table, its in zip(tables, splits, strict=True)])
 
     @property
     def plan(self) -> Plan:
@@ -80,6 +85,10 @@ class Job:
             raise ExperimentError(f"the experiment cannot be written as YAML: {' '.join(str(error).split())}") from None
         return Plan.of(config, self.tables, _versions())
 
+    def print_look(self, quiet: bool) -> None:
+        """Say what a look at the tables has found."""
+        print_look({table.name: found for table, found in zip(self.tables, self.looks, strict=True)}, quiet)
+
     @property
     def fits(self) -> list[Fit]:
         """All fits, in their order."""
@@ -93,8 +102,9 @@ class Job:
     @property
     def facts(self) -> dict[str, Any]:
         """Sizes of the tables and of the parts of the split, versions of the libraries."""
+        about = zip(self.tables, self.splits, self.looks, strict=True)
         return {
-            "tables": [_table_facts(table, its) for table, its in zip(self.tables, self.splits, strict=True)],
+            "tables": [_table_facts(*one) for one in about],
             "versions": _versions(),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores",
         }
@@ -161,7 +171,7 @@ def _load_tables(experiment: Experiment) -> list[Table]:
     ExperimentError
         If a table cannot be used, or is listed twice.
     """
-    tables = [load_table(block) for block in experiment.tables]
+    tables = [load_table(block, experiment.split) for block in experiment.tables]
     shared = Counter(table.name for table in tables)
     tables = [
         replace(table, name=f"{table.name}, {table.target}") if shared[table.name] > 1 else table for table in tables
@@ -172,7 +182,7 @@ def _load_tables(experiment: Experiment) -> list[Table]:
     return tables
 
 
-def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
+def _table_facts(table: Table, splits: Sequence[Split], found: Sequence[Finding]) -> dict[str, Any]:
     dtypes = table.X.dtypes
     # with several splits, a score is compared where it may be on all of them
     reasons = [incomparable(table.y[split.train]) for split in splits]
@@ -183,8 +193,10 @@ def _table_facts(table: Table, splits: Sequence[Split]) -> dict[str, Any]:
         "numbers": int(sum(pd.api.types.is_numeric_dtype(dtype) for dtype in dtypes)),
         "dates": int(sum(pd.api.types.is_datetime64_any_dtype(dtype) for dtype in dtypes)),
         "columns": [str(column) for column in table.X.columns],
+        "by": None if table.marks is None else {"how": table.marks.how, "column": table.marks.column},
         "parts": {part: len(rows) for part, rows in splits[0].parts().items()},
         "incomparable": {name: reason for one in reversed(reasons) for name, reason in one.items()},
+        "look": [asdict(finding) for finding in found],
     }
 
 

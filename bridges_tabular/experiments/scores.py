@@ -28,6 +28,8 @@ class Outcome:
     distribution : BinnedDistribution or None
         Of the same rows; None for a model of points.
     fit_seconds, predict_seconds : float
+    weight : array of shape (n,) or None
+        Of the rows.
     """
 
     y_true: NDArray[np.float64]
@@ -35,6 +37,7 @@ class Outcome:
     distribution: BinnedDistribution | None = None
     fit_seconds: float = float("nan")
     predict_seconds: float = float("nan")
+    weight: NDArray[np.float64] | None = None
 
     @cached_property
     def interval(self) -> NDArray[np.float64]:
@@ -156,7 +159,7 @@ SCORES = (
         "rmse",
         "RMSE",
         "root of the mean squared error of the point prediction, in units of the target",
-        lambda outcome: _core().rmse(outcome.y_true, outcome.y_pred),
+        lambda outcome: _core().rmse(outcome.y_true, outcome.y_pred, outcome.weight),
         tunable=True,
         tested=True,
         question="Closest point predictions",
@@ -165,7 +168,7 @@ SCORES = (
         "mae",
         "MAE",
         "mean absolute error of the point prediction, in units of the target",
-        lambda outcome: _core().mae(outcome.y_true, outcome.y_pred),
+        lambda outcome: _core().mae(outcome.y_true, outcome.y_pred, outcome.weight),
         tunable=True,
         expendable=2,
     ),
@@ -173,7 +176,7 @@ SCORES = (
         "r2",
         "R2",
         "share of the target's variance that the point prediction explains",
-        lambda outcome: _core().r2(outcome.y_true, outcome.y_pred),
+        lambda outcome: _core().r2(outcome.y_true, outcome.y_pred, outcome.weight),
         best="highest",
         decimals=4,
     ),
@@ -182,7 +185,7 @@ SCORES = (
         "CRPS",
         "continuous ranked probability score: how far the whole predicted distribution lies from the truth,"
         " in units of the target; for a point prediction it would be the MAE",
-        lambda outcome: _core().crps(outcome.distribution, outcome.y_true),
+        lambda outcome: _core().crps(outcome.distribution, outcome.y_true, outcome.weight),
         scores="distributions",
         tunable=True,
         tested=True,
@@ -192,7 +195,7 @@ SCORES = (
         "log_score",
         "log score",
         "mean negative log density of the truth",
-        lambda outcome: _core().log_score(outcome.distribution, outcome.y_true),
+        lambda outcome: _core().log_score(outcome.distribution, outcome.y_true, outcome.weight),
         decimals=3,
         scores="distributions",
         comparable=_without_atoms,
@@ -203,7 +206,7 @@ SCORES = (
         "coverage_90",
         "coverage",
         "share of truths inside the predicted 90 % interval; 0.9 is right",
-        lambda outcome: _core().coverage(outcome.interval, outcome.y_true),
+        lambda outcome: _core().coverage(outcome.interval, outcome.y_true, outcome.weight),
         best=_COVERAGE,
         decimals=3,
         scores="distributions",
@@ -212,7 +215,7 @@ SCORES = (
         "width_90",
         "width",
         "mean width of the predicted 90 % interval, in units of the target; narrow is good where the coverage is right",
-        lambda outcome: _core().width(outcome.interval),
+        lambda outcome: _core().width(outcome.interval, outcome.weight),
         best=None,
         scores="distributions",
         expendable=4,
@@ -221,7 +224,7 @@ SCORES = (
         "calibration_error",
         "calibration",
         "how far predicted probabilities lie from observed frequencies; 0 is right",
-        lambda outcome: _core().calibration_error(outcome.distribution, outcome.y_true),
+        lambda outcome: _core().calibration_error(outcome.distribution, outcome.y_true, outcome.weight),
         decimals=4,
         scores="distributions",
         expendable=3,

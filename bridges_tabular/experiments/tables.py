@@ -1,7 +1,8 @@
-"""Tables: read from where the experiment file says, checked before anything is trained, and split."""
+"""Tables: read from where the experiment file says, and checked before anything is trained."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
-from bridges_tabular.experiments.dates import read_dates
+from bridges_tabular.experiments.dates import TableNote, read_dates
+from bridges_tabular.experiments.frames import PREFIX, FrameSource
+from bridges_tabular.experiments.marks import Marks
 from bridges_tabular.experiments.paths import find_file
-from bridges_tabular.regressors.kinds import OddCellError, first_other, parse_numbers, with_kinds
+from bridges_tabular.regressors.kinds import (
+    NearUniqueWarning,
+    OddCellError,
+    as_floats,
+    first_other,
+    parse_numbers,
+    with_kinds,
+)
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -40,6 +50,10 @@ class Table:
         Finite.
     rows : array of int of shape (n,)
         Where the rows stand in the source, counted from 0.
+    weight : array of shape (n,) or None
+        Of the rows, for fits and scores.
+    marks : Marks or None
+        What splits go by; None where they are random.
     """
 
     name: str
@@ -47,48 +61,51 @@ class Table:
     X: pd.DataFrame
     y: NDArray[np.float64]
     rows: NDArray[np.int64]
+    weight: NDArray[np.float64] | None = None
+    marks: Marks | None = None
 
 
-@dataclass(frozen=True)
-class Split:
-    """Positions of the training, validation and test rows of a table, in ascending order."""
-
-    seed: int
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
-
-    def parts(self) -> dict[str, NDArray[np.int64]]:
-        """Return the three parts by name."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
-
-def load_table(block: TableBlock) -> Table:
+def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
     """Read and check the table of an experiment.
+
+    Parameters
+    ----------
+    block : TableBlock
+    split : SplitBlock, optional
+        Names the column that splits go by, unless they are random.
 
     Raises
     ------
     ExperimentError
         If there is no such table or column, or if no model could be fitted on it.
     """
+    split = split or SplitBlock()
     frame, name, is_text = _read(block.source, "table.source: ", block.missing, block.categories)
-    for key, columns in (("target", [block.target]), ("drop", block.drop), ("categories", block.categories)):
-        for column in columns:
-            if column not in frame.columns:
-                raise ExperimentError(
-                    f"table.{key}: {block.source} has no column {shown(column)}{nearest(column, frame.columns)}"
-                )
+    _check_columns(frame, block, split)
     if len(frame) == 0:
         raise ExperimentError(f"table.source: {block.source} has no rows")
+    marks = Marks.read(frame, split)
     y = _check_target(frame[block.target], block)
-    X = _read_features(frame.drop(columns=[block.target, *block.drop]), block, is_text)
-    rows = np.arange(len(frame))
-    if block.rows is not None and block.rows < len(frame):
-        rows = np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(frame), block.rows, replace=False))
+    weight = None if block.weight is None else _check_weight(frame[block.weight], block)
+    unseen = {block.target, block.weight, *block.drop}
+    if marks is not None and not marks.is_feature:
+        unseen.add(marks.column)
+    X = _read_features(frame.drop(columns=[name for name in frame.columns if name in unseen]), block, is_text)
+    rows = np.flatnonzero(np.isfinite(y))
+    if block.rows is not None and block.rows < len(rows):
+        rows = rows[np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(rows), block.rows, replace=False))]
     X, y = X.iloc[rows], y[rows]
-    _check_distinct(y, f"table.target: column {shown(block.target)} of {block.source}")
+    check_distinct(y, f"table.target: column {shown(block.target)} of {block.source}")
     _check_features(X, block)
-    return Table(name, block.target, X.reset_index(drop=True), y, rows)
+    return Table(
+        name,
+        block.target,
+        X.reset_index(drop=True),
+        y,
+        rows,
+        None if weight is None else weight[rows],
+        None if marks is None else marks.take(rows),
+    )
 
 
 def read_frame(
@@ -121,46 +138,20 @@ def read_frame(
     return read_dates(frame, dates) if is_text else frame
 
 
-def make_splits(table: Table, block: SplitBlock) -> list[Split]:
-    """Divide the rows of a table once for each seed.
-
-    Raises
-    ------
-    ExperimentError
-        If a share leaves no rows, or the training rows hold fewer than two distinct targets.
-    """
-    return list(_splits(table, block))
-
-
-def _splits(table: Table, block: SplitBlock) -> Iterator[Split]:
-    n = len(table.y)
-    n_test, n_validation = round(block.test * n), round(block.validation * n)
-    for key, count in (("test", n_test), ("validation", n_validation)):
-        if count == 0:
-            share = getattr(block, key)
-            raise ExperimentError(f"split.{key}: a share of {share} of {n} rows leaves no {key} rows")
-    if n - n_test - n_validation < 2:
-        raise ExperimentError(
-            f"split.test: {n_test} test and {n_validation} validation rows of {n} leave no 2 to train on"
-        )
-    for seed in block.seeds:
-        test, validation, train = np.split(np.random.default_rng(seed).permutation(n), [n_test, n_test + n_validation])
-        _check_distinct(table.y[train], f"table.target: the training part of {shown(table.target)} (seed {seed})")
-        yield Split(seed, np.sort(train), np.sort(validation), np.sort(test))
-
-
 def _bundled() -> dict[str, Path]:
     folder = Path(__file__).resolve().parents[1] / "data"
     return {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
 
 
 def _read(
-    source: str, prefix: str, missing: Sequence[str | float] = (), text: Collection[str] = ()
+    source: str | FrameSource, prefix: str, missing: Sequence[str | float] = (), text: Collection[str] = ()
 ) -> tuple[pd.DataFrame, str, bool]:
     """Return the table, its name and whether it was a file of text; errors start with ``prefix``."""
     is_text = False
     try:
-        if source.startswith("openml:"):
+        if isinstance(source, FrameSource):
+            frame, name = source.frame.copy(deep=False), "DataFrame"
+        elif source.startswith("openml:"):
             frame, name = _read_openml(source.removeprefix("openml:"))
         else:
             path = _find(source)
@@ -188,6 +179,8 @@ def _find(source: str) -> Path:
     path = Path(source)
     if path.is_dir():
         raise ExperimentError(f"{source} is a folder, not a table")
+    if source.startswith(PREFIX):
+        raise ExperimentError(f"the table was a {source}, which no file holds: run it again from Python")
     # a bare word was meant as a bundled name, anything with a suffix or a folder as a path
     hint = nearest(source, bundled) if path.name == source and not path.suffix else ""
     raise ExperimentError(f"there is no table {shown(source)}{hint}")
@@ -273,6 +266,37 @@ def _require(module: str, extra: str, purpose: str) -> ModuleType:
         raise ExperimentError(f'{purpose} needs {module}: pip install "bridges-tabular[{extra}]"') from None
 
 
+def _check_columns(frame: pd.DataFrame, block: TableBlock, split: SplitBlock) -> None:
+    """Refuse names of columns that the table does not have, and a split by the target or by the weights."""
+    named = {f"table.{key}": getattr(block, key) for key in ("target", "drop", "categories")}
+    named["table.target"] = [block.target]
+    if block.weight is not None:
+        named["table.weight"] = [block.weight]
+    if split.by is not None:
+        how, by = split.by
+        named[f"split.{how}"] = [by]
+        if by in (block.target, block.weight):
+            raise ExperimentError(f"split.{how}: column {shown(by)} is the target or the weight of {block.source}")
+    for key, columns in named.items():
+        for column in columns:
+            if column not in frame.columns:
+                raise ExperimentError(
+                    f"{key}: {block.source} has no column {shown(column)}{nearest(column, frame.columns)}"
+                )
+
+
+def _check_weight(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float64]:
+    weight = None if isinstance(column.dtype, pd.CategoricalDtype) else as_floats(column)
+    wrong = np.ones(len(column), dtype=bool) if weight is None else ~(np.isfinite(weight) & (weight >= 0))
+    if weight is None or wrong.any():
+        row = int(np.argmax(wrong)) if weight is not None else first_other(column.astype(object))[0]
+        raise ExperimentError(
+            f"table.weight: column {shown(block.weight)} of {block.source} holds {shown(column[row])} in row {row}, and"
+            " a weight has to be a number of at least 0"
+        )
+    return weight
+
+
 def _check_target(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float64]:
     what = f"table.target: column {shown(block.target)} of {block.source}"
     kind = column.dtype
@@ -285,14 +309,25 @@ def _check_target(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float
         raise ExperimentError(f"{what} is not numeric{example}")
     y = column.to_numpy(dtype=np.float64, na_value=np.nan)
     counts = {"missing": int(np.isnan(y).sum()), "infinite": int(np.isinf(y).sum())}
+    if counts["missing"] and block.missing_target == "drop":
+        said = f"{counts['missing']} of {len(y)} rows have no {shown(block.target)} and are left out"
+        warnings.warn(said, TableNote, stacklevel=2)
+        counts["missing"] = 0
     if any(counts.values()):
         found = " and ".join(f"{count} {word}" for word, count in counts.items() if count)
         row = int(np.flatnonzero(~np.isfinite(y))[0])
-        raise ExperimentError(f"{what} holds {found} of {len(y)} values, the first in row {row}")
+        hint = "; table.missing_target: drop leaves them out" if counts["missing"] else ""
+        raise ExperimentError(f"{what} holds {found} of {len(y)} values, the first in row {row}{hint}")
     return y
 
 
-def _check_distinct(y: NDArray[np.float64], what: str) -> None:
+def check_distinct(y: NDArray[np.float64], what: str) -> None:
+    """Refuse targets of which there is only one; ``what`` names them.
+
+    Raises
+    ------
+    ExperimentError
+    """
     distinct = len(np.unique(y))
     if distinct < 2:
         raise ExperimentError(f"{what} holds {distinct} distinct value, at least 2 are needed")
@@ -322,6 +357,9 @@ def _read_features(X: pd.DataFrame, block: TableBlock, is_text: bool) -> pd.Data
 
 def _check_features(X: pd.DataFrame, block: TableBlock) -> None:
     try:
-        TableEncoder().fit(X).transform(X)
+        with warnings.catch_warnings():
+            # the look at the table says it
+            warnings.simplefilter("ignore", NearUniqueWarning)
+            TableEncoder().fit(X).transform(X)
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"table.source: {block.source}: {error}") from None

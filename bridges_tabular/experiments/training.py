@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.console import FitBars
+from bridges_tabular.experiments.console import FitBars, print_look
 from bridges_tabular.experiments.engines import Regressor, build_model
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_folder, new_folder
 from bridges_tabular.experiments.locks import claimed
+from bridges_tabular.experiments.look import look
 from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
 from bridges_tabular.experiments.scores import SCORES, Outcome
 from bridges_tabular.experiments.sections.curves import LearningCurve
-from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+from bridges_tabular.experiments.splits import Split, make_splits
+from bridges_tabular.experiments.tables import Table, load_table
 from bridges_tabular.regressors import artifacts
+from bridges_tabular.regressors.kinds import NearUniqueWarning
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ def train(
 ) -> TrainedModel:
     """Fit one model of an experiment, exactly as a comparison does on its first split.
 
+    With ``split.test: 0`` there are no test rows: those that a comparison tests train as well, and there are no scores.
+
     Parameters
     ----------
     experiment : Experiment
@@ -106,7 +113,7 @@ def train(
         experiment, tables=(experiment.table,), models={model: experiment.models[model]}, report=ReportBlock()
     )
     build_model(model, alone.models[model], alone.split.seeds[0])
-    table = load_table(alone.table)
+    table = load_table(alone.table, alone.split)
     split = make_splits(table, alone.split)[0]
     if out is None:
         return _train(alone, model, table, split, quiet)
@@ -118,6 +125,7 @@ def train(
 
 
 def _train(experiment: Experiment, model: str, table: Table, split: Split, quiet: bool) -> TrainedModel:
+    print_look({table.name: look(table, [split])}, quiet)
     with FitBars([model], n_splits=1, quiet=quiet) as bars:
         fitted = fit_and_score(table, split, model, experiment.models[model], bars)
         bars.finish(model, table.name, split.seed, fitted.scores["rmse"], fitted.scores["fit_seconds"])
@@ -127,25 +135,38 @@ def _train(experiment: Experiment, model: str, table: Table, split: Split, quiet
 def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars: FitBars) -> Fitted:
     """Fit a model on the training rows, with early stopping on the validation rows, and score it.
 
-    Every model gets the same rows in the same order, and the test rows only to predict them.
+    Every model gets the same rows in the same order, and the test rows only to predict them; without any there are no
+    scores.
     """
     model = build_model(name, block, split.seed)
-    parts = {part: (table.X.iloc[rows], table.y[rows]) for part, rows in split.parts().items()}
-    X_test, y_test = parts["test"]
+    X_test, y_test, weight = _rows(table, split.test)
     curve = LearningCurve(bars.start(name, table.name, split.seed))
     started = time.perf_counter()
-    model.fit(*parts["train"], eval_set=parts["validation"], report=curve)
+    with warnings.catch_warnings():
+        # the look at the table has said it
+        warnings.simplefilter("ignore", NearUniqueWarning)
+        model.fit(*_rows(table, split.train), eval_set=_rows(table, split.validation), report=curve)
     fitted = time.perf_counter()
-    prediction = model.predict(X_test)
-    predicted = time.perf_counter()
-    distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
-    outcome = Outcome(y_test, prediction, distribution, fitted - started, predicted - fitted)
     key = {"table": table.name, "model": name, "seed": split.seed}
     row: dict[str, Any] = key | {"engine": block.engine, "scheme": model.scheme}
-    row |= {score.name: score.of(outcome) for score in SCORES}
-    predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
+    row |= dict.fromkeys((score.name for score in SCORES), float("nan")) | {"fit_seconds": fitted - started}
+    predictions, distribution = pd.DataFrame(), None
+    if len(split.test):
+        prediction = model.predict(X_test)
+        predicted = time.perf_counter()
+        distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
+        outcome = Outcome(y_test, prediction, distribution, fitted - started, predicted - fitted, weight)
+        row |= {score.name: score.of(outcome) for score in SCORES}
+        predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
     if distribution is not None:
         predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
     steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps()], columns=list(CURVE_COLUMNS))
     return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps, distribution)
+
+
+def _rows(
+    table: Table, rows: NDArray[np.int64]
+) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64] | None]:
+    """Features, targets and weights of some rows."""
+    return table.X.iloc[rows], table.y[rows], None if table.weight is None else table.weight[rows]

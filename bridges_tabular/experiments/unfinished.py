@@ -212,6 +212,10 @@ def _short(value: str | None) -> str:
 def _digest(table: Table) -> str:
     """What identifies the rows of a table."""
     content = hashlib.sha256(table.y.tobytes() + table.rows.tobytes())
+    if table.weight is not None:
+        content.update(table.weight.tobytes())
+    if table.marks is not None:
+        content.update(table.marks.values.tobytes())
     content.update(pd.util.hash_pandas_object(table.X, index=False).to_numpy().tobytes())
     content.update(json.dumps([(str(name), str(dtype)) for name, dtype in table.X.dtypes.items()]).encode())
     return content.hexdigest()

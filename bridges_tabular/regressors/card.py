@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import as_floats
 from bridges_tabular.regressors.tables import TableEncoder
 
@@ -164,7 +165,8 @@ def _text(value: Any) -> str:
 
 def target_names(y: Any, n: int) -> list[str]:
     """Names of the targets: those of a series or a frame, else numbers."""
+    y = as_pandas(y, "y")
     if isinstance(y, pd.DataFrame):
         return [str(name) for name in y.columns]
     name = getattr(y, "name", None)
-    return [str(name) if name is not None else "y"] if n == 1 else [f"y{index}" for index in range(n)]
+    return [str(name) if name not in (None, "") else "y"] if n == 1 else [f"y{index}" for index in range(n)]

@@ -17,6 +17,8 @@ from bridges_tabular.regressors.words import shown
 _NUMERIC_OBJECTS = frozenset({"integer", "floating", "mixed-integer-float", "boolean", "decimal"})
 _CATEGORICAL_OBJECTS = frozenset({"string", "mixed", "mixed-integer"})
 _OBJECTS_WITH_INTEGERS = frozenset({"integer", "mixed-integer-float", "mixed", "mixed-integer"})
+# fewer may be all that there are
+_MANY_TEXTS = 20
 _LARGEST_INTEGER = int(np.finfo(np.float64).max)
 
 
@@ -91,6 +93,22 @@ def check_odd_cells(column: pd.Series[Any], name: str) -> None:
         if not isinstance(value, str | Number | np.bool_):
             raise no_category(value, name)
         raise OddCellError(name, present.index[first], value)
+
+
+class NearUniqueWarning(UserWarning):
+    """A column of text tells rows apart rather than describes them."""
+
+
+def near_unique(column: pd.Series[Any]) -> int | None:
+    """How many different texts a column of categories holds, where it is nearly another one in each row; else None.
+
+    Nearly: more than half as many as there are values, and at least 20.
+    """
+    distinct = column.nunique()
+    if distinct < _MANY_TEXTS or 2 * distinct <= column.notna().sum():
+        return None
+    first = column.dropna().iloc[0]
+    return distinct if isinstance(first, str) else None
 
 
 def no_category(value: Any, name: str) -> TypeError:
@@ -181,7 +199,12 @@ def _with_kind(column: pd.Series[Any], name: str) -> pd.Series[Any]:
     if isinstance(dtype, pd.CategoricalDtype) or pandas_types.is_numeric_dtype(dtype):
         return column
     if is_categorical([column], name):
-        return column.astype("category")
+        try:
+            return column.astype("category")
+        except TypeError:
+            # lists and the like
+            odd = next(value for value in column.dropna() if not isinstance(value, str | Number | np.bool_))
+            raise no_category(odd, name) from None
     return pd.Series(as_floats(column), index=column.index, name=column.name)
 
 

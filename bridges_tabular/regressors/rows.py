@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_array, column_or_1d
 
+from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import as_floats, first_other
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.scale import TargetScale
@@ -63,7 +64,7 @@ class Rows:
         ValueError
             If anything in them cannot be used.
         """
-        frame = check_table(estimator, X, reset=reset)
+        frame, y = check_table(estimator, X, reset=reset), as_pandas(y, name)
         target = _check_targets(y, name) if several else check_target(y, name)[:, None]
         check_consistent_length(frame, target)
         weight = check_sample_weight(sample_weight, len(target), name.replace("y", "sample_weight", 1))

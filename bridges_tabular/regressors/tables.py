@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -13,7 +14,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
 from bridges_tabular.regressors import dates
-from bridges_tabular.regressors.kinds import as_floats, check_integers, first_other, is_categorical, no_category
+from bridges_tabular.regressors.frames import as_pandas
+from bridges_tabular.regressors.kinds import (
+    NearUniqueWarning,
+    as_floats,
+    check_integers,
+    first_other,
+    is_categorical,
+    near_unique,
+    no_category,
+)
 from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
@@ -99,6 +109,11 @@ class TableEncoder:
             If a column's dtype is neither of numbers, of categories nor of dates, or two columns share a name.
         TypeError
             If a column holds objects that are neither numbers, text nor dates.
+
+        Warns
+        -----
+        NearUniqueWarning
+            If a column of text holds another one in most rows.
         """
         frame = as_frame(X)
         self.named = _is_named(frame)
@@ -122,6 +137,7 @@ class TableEncoder:
                         self.categories[column_name] = _learn_categories(column, column_name)
                 elif is_categorical(parts, name):
                     self.categories[column_name] = _learn_categories(column, column_name)
+                    _warn_of_names(column, column_name)
         _check_unique(self.columns)
         return self
 
@@ -229,13 +245,15 @@ class TableEncoder:
 
 
 def as_frame(X: Any) -> pd.DataFrame:
-    """Return a DataFrame as it is, or wrap what scikit-learn accepts as a 2-D array into one.
+    """Return a DataFrame as it is, a table of another library as pandas', or a 2-D array wrapped into one.
 
     Raises
     ------
     ValueError, TypeError
-        Those of :func:`sklearn.utils.check_array`: not 2-D, no rows, no columns, sparse, complex.
+        Those of :func:`~bridges_tabular.regressors.frames.as_pandas` and of :func:`sklearn.utils.check_array`: not
+        2-D, no rows, no columns, complex.
     """
+    X = as_pandas(X, "X")
     if not isinstance(X, pd.DataFrame):
         array = check_array(X, dtype=None, ensure_all_finite=False)
         try:
@@ -256,7 +274,7 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     ----------
     estimator : BaseEstimator
         Receives ``n_features_in_`` and ``feature_names_in_`` if ``reset``, else is asked for them.
-    X : DataFrame or array of shape (n, p)
+    X : DataFrame of any library that narwhals reads, or array of shape (n, p)
     reset : bool
         True in ``fit``, False in the methods that predict.
 
@@ -311,6 +329,17 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
     else:
         values = [_plain(value, name) for value in present.array]
     return sorted(dict.fromkeys(values), key=lambda value: (isinstance(value, str), value))
+
+
+def _warn_of_names(column: pd.Series[Any], name: str) -> None:
+    distinct = near_unique(column)
+    if distinct is not None:
+        warnings.warn(
+            f"column {shown(name)} holds {distinct} different texts in {column.notna().sum()} rows: it tells rows apart"
+            " rather than describes them; leave it out, or make something of it that rows share",
+            NearUniqueWarning,
+            stacklevel=2,
+        )
 
 
 def _plain(value: Any, name: str) -> Category:

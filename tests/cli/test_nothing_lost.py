@@ -108,7 +108,7 @@ def test_a_killed_comparison_goes_on(folder: Path, command: Command, capsys: pyt
     wait_for(lambda: len(fits(folder / "run")) == 1, process)
     process.kill()
     _, err = process.communicate()
-    assert len(err.splitlines()) <= 1
+    assert err.count("RMSE") <= 1
     assert (folder / ".run.lock").exists()
     capsys.readouterr()
     assert main(["compare", "xgboost.yaml", "--out", "run"]) == 2

@@ -36,7 +36,14 @@ def test_bundled_experiment_has_the_four_models() -> None:
 def test_defaults_are_written_out(content: dict[str, Any]) -> None:
     del content["split"], content["table"]["drop"]
     resolved = Experiment.read(content).to_dict()
-    assert resolved["split"] == {"test": 0.2, "validation": 0.2, "seeds": [0]}
+    assert resolved["split"] == {
+        "test": 0.2,
+        "validation": 0.2,
+        "seeds": [0],
+        "time": None,
+        "group": None,
+        "file": None,
+    }
     assert resolved["table"]["drop"] == []
     assert resolved["table"]["rows"] is None
     assert resolved["models"] == content["models"]
@@ -107,7 +114,7 @@ def test_numbers_are_numbers(content: dict[str, Any], number: str) -> None:
         (("table", "rows", 0), "table.rows: must be at least 1, or null for all, not 0"),
         (("split", "test", "half"), "split.test: must be a number, not 'half'"),
         (("split", "test", float("nan")), "split.test: must be a number, not nan"),
-        (("split", "test", 0), "split.test: must be a share between 0 and 1, not 0"),
+        (("split", "test", -0.1), "split.test: must be a share of at least 0 and below 1, not -0.1"),
         (("split", "validation", 1), "split.validation: must be a share between 0 and 1, not 1"),
         (("split", "test", 0.8), "split.test: 0.8 and validation: 0.25 together leave no rows to train on"),
         (("split", "seeds", 0), "split.seeds: must be a list, each entry a whole number, not 0"),

@@ -19,9 +19,10 @@ from sklearn.metrics import root_mean_squared_error
 from bridges_tabular import XGBBridgeRegressor
 from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError, StudyResult, compare
 from bridges_tabular.experiments.blocks import SplitBlock, StudyBlock
+from bridges_tabular.experiments.splits import make_splits
 from bridges_tabular.experiments.studies import queue
 from bridges_tabular.experiments.studies.objective import make_parts
-from bridges_tabular.experiments.tables import Table, load_table, make_splits
+from bridges_tabular.experiments.tables import Table, load_table
 
 BINS = {"n_bins": {"type": "int", "low": 4, "high": 12}, "learning_rate": {"type": "float", "low": 0.1, "high": 0.5}}
 

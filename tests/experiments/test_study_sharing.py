@@ -15,9 +15,10 @@ from bridges_tabular.core import scores
 from bridges_tabular.experiments import BridgeStudy
 from bridges_tabular.experiments.blocks import ModelBlock
 from bridges_tabular.experiments.engines import build_model
+from bridges_tabular.experiments.splits import make_splits
 from bridges_tabular.experiments.studies.objective import make_parts
 from bridges_tabular.experiments.studies.space import with_values
-from bridges_tabular.experiments.tables import load_table, make_splits
+from bridges_tabular.experiments.tables import load_table
 from bridges_tabular.regressors.tables import TableEncoder
 
 RATE = {"learning_rate": {"type": "float", "low": 0.05, "high": 0.5}}

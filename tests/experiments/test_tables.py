@@ -16,7 +16,8 @@ import bridges_tabular
 from bridges_tabular.experiments import ExperimentError, compare, read_frame
 from bridges_tabular.experiments.blocks import SplitBlock, TableBlock
 from bridges_tabular.experiments.dates import TableNote
-from bridges_tabular.experiments.tables import load_table, make_splits
+from bridges_tabular.experiments.splits import make_splits
+from bridges_tabular.experiments.tables import load_table
 
 DATA = Path(bridges_tabular.__file__).parent / "data"
 
@@ -264,7 +265,7 @@ def test_an_odd_cell_of_the_target_is_named(frame: pd.DataFrame, tmp_path: Path,
     source = write_with(tmp_path / "t.csv", frame, price=odd)
     with pytest.raises(ExperimentError, match=rf"'price' of .* is not numeric: it holds '{re.escape(odd)}' in row 7$"):
         load_table(TableBlock(source, "price"))
-    with pytest.raises(ExperimentError, match=r"'price' of .* holds 1 missing of 120 values, the first in row 7$"):
+    with pytest.raises(ExperimentError, match=r"'price' of .* holds 1 missing of 120 values, the first in row 7;"):
         load_table(TableBlock(source, "price", missing=(odd,)))
 
 

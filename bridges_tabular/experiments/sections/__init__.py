@@ -10,6 +10,7 @@ from bridges_tabular.experiments.sections.failures import Failures
 from bridges_tabular.experiments.sections.features import Features
 from bridges_tabular.experiments.sections.findings import Findings
 from bridges_tabular.experiments.sections.learned import Learned
+from bridges_tabular.experiments.sections.look import Look
 from bridges_tabular.experiments.sections.scores import Scores
 from bridges_tabular.experiments.sections.time import Time
 from bridges_tabular.experiments.sections.truth import Truth
@@ -18,6 +19,7 @@ from bridges_tabular.experiments.sections.truth import Truth
 FIRST = (Across(),)
 OF_TABLE = (
     Failures(),
+    Look(),
     Findings(),
     Scores(),
     Differences(),

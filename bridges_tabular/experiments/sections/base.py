@@ -11,7 +11,8 @@ from bridges_tabular.experiments.engines import Regressor
 from bridges_tabular.experiments.parts import Part
 from bridges_tabular.experiments.run import File, Run
 from bridges_tabular.experiments.sections.drawing import Figure, Look, looks
-from bridges_tabular.experiments.tables import Split, Table
+from bridges_tabular.experiments.splits import Split
+from bridges_tabular.experiments.tables import Table
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from bridges_tabular.experiments.parts import Cells, Part
 from bridges_tabular.experiments.run import File, Run
 from bridges_tabular.experiments.sections.base import FirstSplit, Page, Section
 from bridges_tabular.experiments.sections.drawing import INK, Figure, Look, axis, digits, line, of_model
-from bridges_tabular.experiments.tables import Split, Table
+from bridges_tabular.experiments.splits import Split
+from bridges_tabular.experiments.tables import Table
 
 # how many rows of each kind
 _ROWS = 3

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, alternatives, nearest
 from bridges_tabular.experiments.engines import Regressor, build_model
 from bridges_tabular.experiments.scores import METRICS, Outcome, incomparable
+from bridges_tabular.experiments.splits import Split, make_folds
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
 from bridges_tabular.experiments.studies.storage import StorageLost, describe, storage_errors
-from bridges_tabular.experiments.tables import Split, Table
+from bridges_tabular.experiments.tables import Table
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report
 
@@ -33,10 +34,11 @@ _SHARED_PER_FIT = 16
 
 @dataclass(frozen=True)
 class Rows:
-    """Features and targets."""
+    """Features, targets and, where the table has them, weights."""
 
     X: pd.DataFrame
     y: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,14 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
             )
 
     def rows(positions: NDArray[np.int64]) -> Rows:
-        return Rows(table.X.iloc[positions], table.y[positions])
+        weight = None if table.weight is None else table.weight[positions]
+        return Rows(table.X.iloc[positions], table.y[positions], weight)
 
     if study.folds == 1:
         validation = rows(split.validation)
         return [Part(rows(split.train), validation, validation)]
-    if len(split.train) < 2 * study.folds:
-        raise ExperimentError(f"study.folds: {len(split.train)} training rows are too few for {study.folds} folds")
-    folds = np.array_split(np.random.default_rng(split.seed).permutation(split.train), study.folds)
-    return [Part(rows(np.setdiff1d(split.train, fold)), rows(split.validation), rows(np.sort(fold))) for fold in folds]
+    held_out = rows(split.validation)
+    return [Part(rows(train), held_out, rows(scored)) for train, scored in make_folds(table, split, study.folds)]
 
 
 def check_metrics(study: StudyBlock, model: str, regressor: Regressor) -> None:
@@ -157,7 +158,8 @@ class Objective:
                 model.fit(
                     part.train.X,
                     part.train.y,
-                    eval_set=(part.held_out.X, part.held_out.y),
+                    part.train.weight,
+                    eval_set=(part.held_out.X, part.held_out.y, part.held_out.weight),
                     prepared=self._prepared,
                     report=report,
                 )
@@ -193,7 +195,7 @@ class Objective:
         distribution = None
         if any(score.scores == "distributions" for score in self._scores):
             distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
-        outcome = Outcome(rows.y, model.predict(rows.X), distribution)
+        outcome = Outcome(rows.y, model.predict(rows.X), distribution, weight=rows.weight)
         values = []
         for score in self._scores:
             value = score.of(outcome)

@@ -19,13 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.engines import build_model
+from bridges_tabular.experiments.splits import Split, make_splits
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
 from bridges_tabular.experiments.studies.queue import TrialQueue
 from bridges_tabular.experiments.studies.quiet import quiet_optuna
 from bridges_tabular.experiments.studies.sampling import check_sampling, count_trials, make_pruner, make_sampler
 from bridges_tabular.experiments.studies.space import Space, read_space
 from bridges_tabular.experiments.studies.storage import StorageLost, loss_in_words, storage_errors
-from bridges_tabular.experiments.tables import Split, Table, load_table, make_splits
+from bridges_tabular.experiments.tables import Table, load_table
 
 # gets the trials after each change, and the share of the running trial that is done in between
 Watcher = Callable[[Sequence[FrozenTrial] | None, float | None], None]
@@ -43,13 +44,16 @@ class Data:
     @classmethod
     def load(cls, experiment: Experiment) -> Data:
         """Read and split the table; a study sees the first split alone, whose test rows it never touches."""
-        table = load_table(experiment.table)
+        experiment.split.check_test("a study")
+        table = load_table(experiment.table, experiment.split)
         return cls(table, make_splits(table, experiment.split)[0])
 
     def digest(self) -> str:
         """Identify the rows that trials see."""
         seen = [*self.split.train, *self.split.validation]
         content = hashlib.sha256(self.table.y[seen].tobytes())
+        if self.table.weight is not None:
+            content.update(self.table.weight[seen].tobytes())
         content.update(pd.util.hash_pandas_object(self.table.X.iloc[seen], index=False).to_numpy().tobytes())
         content.update(json.dumps([str(column) for column in self.table.X.columns]).encode())
         return content.hexdigest()[:16]
@@ -95,7 +99,9 @@ class Search:
         space = read_space(model, block, study, seed)
         check_sampling(study, space)
         parts: list[Part] = make_parts(data.table, data.split, study)
-        split = {"test": experiment.split.test, "validation": experiment.split.validation, "seed": seed}
+        split: dict[str, Any] = {"test": experiment.split.test, "validation": experiment.split.validation, "seed": seed}
+        if experiment.split.by is not None:
+            split["by"] = list(experiment.split.by)
         setup = {
             "metric": list(study.metrics),
             "folds": study.folds,

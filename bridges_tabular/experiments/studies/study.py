@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, StudyBlock
 from bridges_tabular.experiments.comparison import Comparison, comparing
-from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.config import Experiment, as_experiment
+from bridges_tabular.experiments.console import print_look
 from bridges_tabular.experiments.engines import check_models
 from bridges_tabular.experiments.folders import (
     CONFIG_FILE,
@@ -25,7 +26,9 @@ from bridges_tabular.experiments.folders import (
     check_writable,
     new_file,
 )
+from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.locks import claimed
+from bridges_tabular.experiments.look import look
 from bridges_tabular.experiments.studies.progress import StudyBars
 from bridges_tabular.experiments.studies.queue import why_failed
 from bridges_tabular.experiments.studies.quiet import quiet_optuna
@@ -75,13 +78,18 @@ class BridgeStudy:
 
     Parameters
     ----------
-    experiment : Experiment, path of an experiment file, name of a bundled one, or mapping with its content
-        With a ``study`` block.
+    experiment : Experiment, path of an experiment file, name of a bundled one, mapping with its content, or DataFrame
+        With a ``study`` block. A DataFrame gets the models and the study of the bundled ``diamonds_study``, unless
+        ``blocks`` say otherwise.
     out : path, optional
         Folder for the results and, unless ``study.storage`` says otherwise, for the trials; a study that it holds
         goes on. By default nothing is written, and trials are kept in memory.
     overwrite : bool
         Start anew: forget the study that ``out`` and the storage hold.
+    target : str, optional
+        The column of a DataFrame to predict.
+    **blocks : mapping
+        Values to change in the file: ``study={"trials": 20}``.
 
     Raises
     ------
@@ -104,21 +112,28 @@ class BridgeStudy:
 
     def __init__(
         self,
-        experiment: Experiment | Mapping[str, Any] | str | Path,
+        experiment: Experiment | Mapping[str, Any] | str | Path | pd.DataFrame,
         out: str | Path | None = None,
         overwrite: bool = False,
+        *,
+        target: str | None = None,
+        **blocks: Any,
     ) -> None:
-        self.experiment = experiment if isinstance(experiment, Experiment) else Experiment.read(experiment)
+        self.experiment = as_experiment(experiment, target, blocks, "diamonds_study")
         self.out = None if out is None else Path(out)
         if self.experiment.study is None:
             raise ExperimentError("study: is missing; see 'bridges-tabular tune --help' for what it may hold")
         self._block: StudyBlock = self.experiment.study
         if self.out is None and self._block.storage is None and self._block.workers > 1:
             raise ExperimentError("study.workers: several need a storage that they share, or an output folder")
+        if self._block.workers > 1 and isinstance(self.experiment.table.source, FrameSource):
+            raise ExperimentError(
+                "study.workers: other processes cannot read a DataFrame: write it to a .parquet file, or take 1"
+            )
         if self.out is not None:
             _check_folder(self.out, overwrite)
         check_models(self.experiment)
-        data = Data.load(self.experiment)
+        self._data = data = Data.load(self.experiment)
         self._searches = [Search.prepare(self.experiment, model, data) for model in self._block.models]
         with self._claimed():
             self._storage = self._open(overwrite)
@@ -136,7 +151,9 @@ class BridgeStudy:
         ExperimentError
             If trials keep failing, the storage is lost, or another run writes to the folder; what is finished is kept.
         """
+        table, split = self._data.table, self._data.split
         with self._claimed():
+            print_look({table.name: look(table, [split])}, quiet)
             return self._optimize(quiet)
 
     def _claimed(self) -> AbstractContextManager[None]:

@@ -1,0 +1,102 @@
+"""The column that a split goes by: a time, a group, or the part of each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock
+from bridges_tabular.experiments.dates import read_dates
+from bridges_tabular.regressors import dates
+from bridges_tabular.regressors.kinds import as_floats, first_other
+from bridges_tabular.regressors.words import shown
+
+PARTS = ("train", "validation", "test")
+How = Literal["time", "group", "file"]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a split has to know of each row.
+
+    Attributes
+    ----------
+    how : "time", "group" or "file"
+    column : str
+    values : array of shape (n,)
+        Times that can be sorted; codes of groups; or "train", "validation" and "test".
+    is_feature : bool
+        Whether models see the column: one of dates, in the parts that they are expanded into, and no other.
+    """
+
+    how: How
+    column: str
+    values: NDArray[Any]
+    is_feature: bool = False
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame, block: SplitBlock) -> Self | None:
+        """Read the column that the block names; None where splits are random.
+
+        Raises
+        ------
+        ExperimentError
+            If there is no value, or one of another kind, in any row.
+        """
+        if block.by is None:
+            return None
+        how, name = block.by
+        column = frame[name]
+        missing = column.isna().to_numpy()
+        if missing.any():
+            raise ExperimentError(
+                f"split.{how}: column {shown(name)} holds {missing.sum()} missing of {len(missing)} values, the first"
+                f" in row {int(np.argmax(missing))}"
+            )
+        if how == "time":
+            values = _times(column, name)
+            return cls(how, name, values, bool(np.issubdtype(values.dtype, np.datetime64)))
+        return cls(how, name, _groups(column) if how == "group" else _parts(column, name))
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Some of the rows, by number."""
+        return type(self)(self.how, self.column, self.values[rows], self.is_feature)
+
+
+def _times(column: pd.Series[Any], name: str) -> NDArray[Any]:
+    if pd.api.types.is_object_dtype(column.dtype):
+        column = read_dates(column.to_frame(), [name])[name]
+    if dates.holds_dates(column):
+        try:
+            return dates.naive(column, name).to_numpy()
+        except ValueError as error:
+            raise ExperimentError(f"split.time: {error}") from None
+    numbers = None if isinstance(column.dtype, pd.CategoricalDtype) else as_floats(column)
+    if numbers is None or not np.isfinite(numbers).all():
+        row, value = first_other(column.astype(object))
+        raise ExperimentError(
+            f"split.time: column {shown(name)} holds {shown(value)} in row {row}, and a time has to be a number or a"
+            " date like 2024-05-31"
+        )
+    return numbers
+
+
+def _groups(column: pd.Series[Any]) -> NDArray[np.int64]:
+    codes, _ = pd.factorize(column.astype(object), sort=False)
+    return codes.astype(np.int64)
+
+
+def _parts(column: pd.Series[Any], name: str) -> NDArray[Any]:
+    parts = column.astype(str).to_numpy(dtype=str)
+    wrong = ~np.isin(parts, PARTS)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ExperimentError(
+            f"split.file: column {shown(name)} holds {shown(column.iloc[at])} in row {at}; its cells have to be"
+            f" {', '.join(PARTS[:-1])} or {PARTS[-1]}"
+        )
+    return parts

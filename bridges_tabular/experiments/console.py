@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -122,6 +122,18 @@ def print_scores(
         _print_table(console, summary[summary["table"] == name], (incomparable or {}).get(name, {}))
     if caption:
         console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def rows_bar(quiet: bool) -> Iterator[Callable[[float, int], None]]:
+    """Show on stderr how many rows are predicted; yield what is told the share of the table and the rows that are."""
+    columns = (TextColumn("predicting"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"))
+    rows = TextColumn("{task.fields[rows]:,} rows")
+    console = Console(stderr=True, quiet=quiet)
+    hidden = quiet or not sys.stderr.isatty()
+    with Progress(*columns, TimeElapsedColumn(), rows, console=console, disable=hidden, transient=True) as progress:
+        task = progress.add_task("", total=1.0, rows=0)
+        yield lambda share, rows: progress.update(task, completed=share, rows=rows)
 
 
 @contextmanager

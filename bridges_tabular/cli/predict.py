@@ -6,11 +6,12 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite
+from bridges_tabular.cli.parsing import Parser, add_command, add_overwrite, say
 
 if TYPE_CHECKING:
     from bridges_tabular.cli.parsing import Commands
 
+_MOST_WARNINGS = 10
 _DESCRIPTION = """\
 Predict the rows of a table with a saved model.
 
@@ -21,7 +22,10 @@ on are ignored; a model that was trained on an array knows no names, and takes a
 table by position, those of --keep aside where there are more.
 
 A table may be longer than memory: some thousand rows are read, predicted and kept at a time. After
-Ctrl-C, a crash or a full disk the same command goes on, and FILE is the same to the last byte."""
+Ctrl-C, a crash or a full disk the same command goes on, and FILE is the same to the last byte.
+
+Columns whose values differ from those of the training are printed; of one that is off by a factor of
+hundreds, or mostly unlike the training, there is a warning with --quiet, too."""
 
 _EXAMPLES = """\
 examples:
@@ -87,13 +91,16 @@ def add(commands: Commands) -> Parser:
         action="append",
         help="a cell that says that a value is missing; may be given again (default: table.missing of the training)",
     )
-    add_overwrite(command)
+    command.add_argument(
+        "--drift", metavar="FILE.html", help="a page to write, of how every column differs from the training rows"
+    )
+    add_overwrite(command, "replace the files that exist (default: refuse)")
     return command
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from bridges_tabular.experiments.console import rows_bar
+    from bridges_tabular.experiments.console import print_drift, rows_bar
     from bridges_tabular.experiments.prediction import Wanted, predict_table
 
     if options.conformal and options.interval is None:
@@ -106,17 +113,24 @@ def run(options: argparse.Namespace) -> None:
         keep=tuple(options.keep),
     )
     with rows_bar(options.quiet) as progress:
-        rows = predict_table(
+        drift = predict_table(
             options.model_dir,
             options.table,
             options.out,
             wanted,
             overwrite=options.overwrite,
             missing=options.missing,
+            drift_page=options.drift,
             progress=progress,
         )
     if not options.quiet:
-        print(f"{rows:,} rows written to {options.out}")
+        print_drift(drift)
+        print(f"{drift.rows:,} rows written to {options.out}")
+    warnings = drift.warnings()
+    for warning in warnings[:_MOST_WARNINGS]:
+        say(f"warning: {warning}")
+    if len(warnings) > _MOST_WARNINGS:
+        say(f"warning: {len(warnings) - _MOST_WARNINGS} more columns are unlike the training, too")
 
 
 def _values(text: str, example: str = "5000,10000") -> list[float]:

@@ -17,6 +17,7 @@ from rich.text import Text
 from bridges_tabular.experiments.scores import SCORES, Score
 
 if TYPE_CHECKING:
+    from bridges_tabular.regressors.drift import Drift
     from bridges_tabular.regressors.progress import Listener
 
 # a pipe has no width of its own: wide enough for all scores
@@ -24,6 +25,8 @@ _PIPE_WIDTH = 140
 # the columns that a narrow terminal has to do without, the first to go first
 _EXPENDABLE = sorted((score for score in SCORES if score.expendable), key=lambda score: -score.expendable)
 _TOTAL = 1000
+# of columns in a table that nobody scrolls through
+_MOST_COLUMNS = 20
 
 
 class FitBars:
@@ -122,6 +125,36 @@ def print_scores(
         _print_table(console, summary[summary["table"] == name], (incomparable or {}).get(name, {}))
     if caption:
         console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+def print_drift(drift: Drift) -> None:
+    """Print the columns that stand out beside the training rows, those of most first."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    found = sorted((one for one in drift.columns if one.stands_out), key=lambda one: (one.is_far, one.outside))[::-1]
+    said = f"{len(found)} of {len(drift.columns)} columns differ from the training rows"
+    console.print(Text(said + (":" if found else "")), soft_wrap=True)
+    if not found:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("column", overflow="fold", max_width=28)
+    table.add_column("in training", overflow="fold", max_width=42)
+    for heading in ("below", "above", "unseen", "missing", "in training", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found[:_MOST_COLUMNS]:
+        known = max(one.rows - one.missing, 1)
+        cells = [f"{count / known:.1%}" if count else "" for count in (one.below, one.above, one.unseen)]
+        size = f"x {one.ratio:.3g}" if one.kind == "numbers" else ""
+        table.add_row(
+            Text(one.name),
+            Text(f"{one.low} to {one.high}" if one.low else one.kind),
+            *cells,
+            f"{one.missing_now:.1%}",
+            f"{one.missing_before:.1%}",
+            Text(size, style="bold red" if one.is_far else ""),
+        )
+    console.print(table)
+    if len(found) > _MOST_COLUMNS:
+        console.print(Text(f"and {len(found) - _MOST_COLUMNS} more", style="dim"))
 
 
 @contextmanager

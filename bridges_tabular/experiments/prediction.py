@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
 from bridges_tabular.experiments.chunks import Chunk, TableChunks
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.drift import write_drift
 from bridges_tabular.experiments.folders import CONFIG_FILE, check_writable, new_file
 from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.outputs import check_output, is_parquet, join_parts, write_part
@@ -21,6 +22,7 @@ from bridges_tabular.experiments.partial import Parts
 from bridges_tabular.experiments.paths import find_file
 from bridges_tabular.experiments.results import quantile_names
 from bridges_tabular.regressors.artifacts import header, load
+from bridges_tabular.regressors.drift import Drift
 from bridges_tabular.regressors.folders import find, read_manifest
 from bridges_tabular.regressors.words import shown
 
@@ -65,8 +67,9 @@ def predict_table(
     *,
     overwrite: bool = False,
     missing: Sequence[str | float] | None = None,
+    drift_page: str | Path | None = None,
     progress: Progress | None = None,
-) -> int:
+) -> Drift:
     """Predict every row of a table, a few thousand in memory at a time, and write a file.
 
     Its columns are ``row``, those to keep, ``y_pred``, the quantiles (``q05``), ``lower_90`` and ``upper_90`` of an
@@ -89,12 +92,15 @@ def predict_table(
     missing : sequence of str or float, optional
         Cells that say that a value is missing. Default: those that did so where ``bridges-tabular train`` fitted the
         model.
+    drift_page : path, optional
+        An HTML page to write: how the rows differ from those of the training.
     progress : callable, optional
         Called with the share of the table that is done and its number of rows, at first with what was done before.
 
     Returns
     -------
-    int : number of rows
+    Drift
+        How the rows, which it counts, differ from those of the training.
 
     Raises
     ------
@@ -102,10 +108,14 @@ def predict_table(
         If the model, the table or the file to write cannot be used.
     """
     wanted = wanted or Wanted()
-    _check_file(Path(out), overwrite)
     check_output(out)
+    for file in (out, *([] if drift_page is None else [drift_page])):
+        _check_file(Path(file), overwrite)
+    if drift_page is not None and Path(drift_page).resolve() == Path(out).resolve():
+        raise ExperimentError(f"--drift: {drift_page} is the file of the predictions")
     try:
         model = load(model_folder)
+        drift = Drift(model)
         files = read_manifest(find(model_folder))["files"]
     except (OSError, ValueError) as error:
         raise ExperimentError(f"{model_folder} holds no model that can be loaded: {error}") from None
@@ -127,18 +137,21 @@ def predict_table(
         _check_file(Path(out), overwrite)
         parts = Parts(out, plan)
         chunks = table.read(features, keep, dates=model.date_columns_, missing=missing, text=model.text_columns_)
-        rows = number = 0
+        number = 0
         for number, (chunk, predicted) in enumerate(_predicted(predictor, source, chunks, parts), 1):
             if predicted is not None:
                 with parts.new(number - 1) as written:
                     write_part(_beside(predicted, chunk.kept), written, out, first=number == 1)
-            rows += len(chunk.features)
+            # of rows that were predicted before, too
+            drift.add(chunk.features)
             if progress is not None:
-                progress(table.share, rows)
+                progress(table.share, drift.rows)
         with new_file(out) as whole:
             join_parts([parts.path(n) for n in range(number)], whole, out, keep if table.is_text else ())
         parts.discard()
-    return rows
+    if drift_page is not None:
+        write_drift(drift_page, drift, model, str(model_folder), source)
+    return drift
 
 
 class _Predictor:

@@ -40,7 +40,7 @@ def test_train_and_predict_give_the_predictions_of_compare(
         process = command("predict", model, "new.csv", "--out", f"{model}.csv", "--quantiles", "0.05,0.5")
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
-        assert out == f"{len(tested):,} rows written to {model}.csv\n"
+        assert out.splitlines()[-1] == f"{len(tested):,} rows written to {model}.csv"
         found = read_csv(f"{model}.csv")
         assert found.columns.tolist() == ["row", "y_pred", "q05", "q50"]
         expected = predictions[predictions["model"] == model]

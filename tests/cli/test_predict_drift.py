@@ -113,7 +113,7 @@ def test_the_command_says_it_and_writes_a_page(
     assert main(["predict", str(model), "t.csv", "--out", "p.csv", "--drift", "d.html"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == "2 of 5 columns differ from the training rows:"
-    assert re.search(r"^size .* 99\.\d% .* x 9\d\d$|^size .* x 1e\+03$", out, re.MULTILINE), out
+    assert re.search(r"^ *size .* 99\.\d% .* x 9\d\d *$", out, re.MULTILINE), out
     assert [re.sub(r"[\d,]+ times", "N times", line) for line in err.splitlines()] == [
         "bridges-tabular: warning: column 'size' is about N times larger than in training",
         "bridges-tabular: warning: column 'kind' holds categories unseen in training in 100% of its values",
@@ -137,7 +137,7 @@ def test_a_page_that_cannot_be_is_refused_before_any_work(
     FRAME.to_csv("t.csv", index=False)
     asked = ["predict", str(model), "t.csv", "--out", "p.csv", "--drift"]
     assert "t.csv exists" in refused(*asked, "t.csv")
-    assert "t.csv cannot be written" in refused(*asked, "t.csv/d.html")
+    assert "t.csv/d.html cannot be written" in refused(*asked, "t.csv/d.html")
     assert "--drift: ./p.csv is the file of the predictions" in refused(*asked, "./p.csv")
     assert [path.name for path in folder.iterdir()] == ["t.csv"]
 
@@ -147,12 +147,9 @@ def test_facts_that_cannot_be_are_a_line(folder: Path, model: Path, refused: Cal
     bridges_tabular.load(model).save("forged")
     state = json.loads((folder / "forged" / "bridge.json").read_text("utf-8"))
     header = {key: value for key, value in read_manifest(folder / "forged").items() if key != "files"}
-    for facts in (
-        {},
-        {"columns": {}},
-        {"columns": {"size": 3}},
-        {"columns": dict.fromkeys(FRAME, {"kind": "numbers"})},
-    ):
+    columns: Any
+    for columns in (None, {}, {"size": 3}, {name: {"kind": "numbers"} for name in FRAME}):
+        facts = {} if columns is None else {"columns": columns}
         (folder / "forged" / "bridge.json").write_text(json.dumps(state | {"facts": facts}), encoding="utf-8")
         write_manifest(folder / "forged", header)
         assert "forged holds no model that can be loaded" in refused("predict", "forged", "t.csv", "--out", "p.csv")

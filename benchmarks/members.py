@@ -53,7 +53,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "16 members": network(n_members=16),
     "batch ensemble": network(sharing="batch_ensemble"),
     "dropout 0.05": network(dropout=0.05),
-    "learning rate 5e-3": other(learning_rate=5e-3),
+    "learning rate 3e-3": other(learning_rate=3e-3),
+    "learning rate 6e-3, 6 members, 6,000 steps": network(steps=6_000, n_members=6),
     "over bins alone": other(least_squares_share=0.0),
     "least squares alone": other(scheme="least_squares"),
 }

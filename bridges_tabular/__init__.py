@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
+    from bridges_tabular.experiments.studies import from_trial
     from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.regressors.pipelines import predict_distribution
     from bridges_tabular.tabular import (
@@ -50,6 +51,7 @@ _HOMES = {
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
+    "from_trial": "experiments.studies",
     "load": "regressors.artifacts",
     "predict_distribution": "regressors.pipelines",
 }
@@ -72,6 +74,7 @@ __all__ = [
     "TabularBridgeRegressor",
     "TensorDatamodule",
     "XGBBridgeRegressor",
+    "from_trial",
     "load",
     "predict_distribution",
 ]

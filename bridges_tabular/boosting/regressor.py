@@ -21,6 +21,7 @@ from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.progress import History, Listener, Report, as_report, history_in_units, printed
 from bridges_tabular.regressors.tables import TableEncoder, check_table
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
@@ -108,6 +109,17 @@ class XGBBridgeRegressor(BridgeRegressor):
         L2 penalty on the values of the leaves. Default: 1; 5 over bins on a cross-fitted location.
     reg_alpha : float, default=0.0
         L1 penalty on the values of the leaves.
+    min_child_weight : float, optional
+        Smallest weight of the rows in a leaf of trees with scalar leaves: those of the location, of "least_squares" and
+        of "hard". Default: XGBoost's own, 1. Trees with vector leaves have 0: the hessians of classes are far below 1.
+    gamma : float, optional
+        Smallest gain that makes a split. Default: XGBoost's own, 0.
+    max_leaves : int, optional
+        Most leaves of a tree; 0 is no limit. Default: no limit.
+    max_bin : int, optional
+        Most quantiles of a feature that "hist" and "approx" look for splits between. Default: XGBoost's own, 256.
+    grow_policy : {"depthwise", "lossguide"}, optional
+        Which leaf is split next: the one nearest the root, or the one that gains most. Default: "depthwise".
     early_stopping_rounds : int or None, default=30
         Each stage stops after so many rounds without a better score on the validation rows; predict with those up to
         the best. None trains all rounds and holds no rows out.
@@ -134,8 +146,8 @@ class XGBBridgeRegressor(BridgeRegressor):
     verbosity : {0, 1, 2, 3}, default=1
         XGBoost's own: 0 silent, 1 warnings, 2 info, 3 debug.
     xgb_params : dict, optional
-        Further parameters of XGBoost under its own names, such as ``{"max_bin": 512}``, for every stage. Mind that
-        "min_child_weight" of 1 or more silences trees with vector leaves, whose hessians are small.
+        Further parameters of XGBoost under its own names, such as ``{"colsample_bylevel": 0.5}``, for every stage.
+        Mind that "min_child_weight" of 1 or more silences trees with vector leaves here, whose hessians are small.
 
     Attributes
     ----------
@@ -194,6 +206,11 @@ class XGBBridgeRegressor(BridgeRegressor):
         "colsample_bytree": [Interval(Real, 0, 1, closed="right")],
         "reg_lambda": [Interval(Real, 0, None, closed="left"), None],
         "reg_alpha": [Interval(Real, 0, None, closed="left")],
+        "min_child_weight": [Interval(Real, 0, None, closed="left"), None],
+        "gamma": [Interval(Real, 0, None, closed="left"), None],
+        "max_leaves": [Interval(Integral, 0, None, closed="left"), None],
+        "max_bin": [Interval(Integral, 2, None, closed="left"), None],
+        "grow_policy": [StrOptions({"depthwise", "lossguide"}), None],
         "early_stopping_rounds": [Interval(Integral, 1, None, closed="left"), None],
         "early_stopping_metric": [StrOptions({"rmse", "crps", "loss"}), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -232,6 +249,11 @@ class XGBBridgeRegressor(BridgeRegressor):
         colsample_bytree: float = 1.0,
         reg_lambda: float | None = None,
         reg_alpha: float = 0.0,
+        min_child_weight: float | None = None,
+        gamma: float | None = None,
+        max_leaves: int | None = None,
+        max_bin: int | None = None,
+        grow_policy: Literal["depthwise", "lossguide"] | None = None,
         early_stopping_rounds: int | None = 30,
         early_stopping_metric: Literal["rmse", "crps", "loss"] | None = None,
         validation_fraction: float = 0.2,
@@ -266,6 +288,11 @@ class XGBBridgeRegressor(BridgeRegressor):
         self.colsample_bytree = colsample_bytree
         self.reg_lambda = reg_lambda
         self.reg_alpha = reg_alpha
+        self.min_child_weight = min_child_weight
+        self.gamma = gamma
+        self.max_leaves = max_leaves
+        self.max_bin = max_bin
+        self.grow_policy = grow_policy
         self.early_stopping_rounds = early_stopping_rounds
         self.early_stopping_metric = early_stopping_metric
         self.validation_fraction = validation_fraction
@@ -297,12 +324,19 @@ class XGBBridgeRegressor(BridgeRegressor):
         eval_set: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        *,
+        verbose: bool | int = False,
+        report: Listener | Report | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Fit the trees; see :meth:`BridgeRegressor.fit`."""
+        """Fit the trees; see :meth:`BridgeRegressor.fit`.
+
+        ``verbose`` prints the scores of the last stage as XGBoost does, in the target's units: True those of every
+        round, a number those of each so many-th and of the last.
+        """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
-        with threadpool_limits(1, user_api="blas"):
-            return super().fit(X, y, sample_weight, eval_set, X_val, y_val, **kwargs)
+        with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
+            return super().fit(X, y, sample_weight, eval_set, X_val, y_val, report=heard, **kwargs)
 
     if TYPE_CHECKING:
 
@@ -377,15 +411,18 @@ class XGBBridgeRegressor(BridgeRegressor):
         return None if best is None else self.scale_.restore_scores({metric: best})[metric]
 
     @property
-    def evals_result_(self) -> dict[str, dict[str, list[float]]]:
+    def best_iteration(self) -> int:
+        """``best_iteration_``, as XGBoost calls it."""
+        return self.best_iteration_
+
+    @property
+    def evals_result_(self) -> History:
         """Scores of the validation rows, round by round."""
-        return {
-            stage: {
-                name: [self.scale_.restore_scores({name: value})[name] for value in values]
-                for name, values in scores.items()
-            }
-            for stage, scores in self._bridge.log.items()
-        }
+        return history_in_units(self._bridge.log, self.scale_)
+
+    def evals_result(self) -> History:
+        """Return ``evals_result_``, as XGBoost's method does."""
+        return self.evals_result_
 
     @property
     def _bridge(self) -> BoostedBridge:

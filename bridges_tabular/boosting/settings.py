@@ -61,6 +61,11 @@ _OWN_PARAMS = {
 )
 
 
+# left to XGBoost unless they are given; "xgb_params" may hold them in their place
+_OPTIONAL = ("min_child_weight", "gamma", "max_leaves", "max_bin", "grow_policy")
+_ALIASES = {"min_split_loss": "gamma"}
+
+
 class Settings:
     """The parameters of an XGBBridgeRegressor, with the defaults that depend on others filled in.
 
@@ -109,12 +114,18 @@ class Settings:
         if self._given.monotone_constraints is not None:
             self._check_monotone(self._given.monotone_constraints)
         check_callbacks(self._given.callbacks or [])
-        own = _OWN_PARAMS | {name: name for name in self._params}
+        if self._given.min_child_weight is not None and self._vector_leaves and not self._on_residuals:
+            raise ValueError(
+                f"min_child_weight={self._given.min_child_weight} has no effect with scheme={self._given.scheme!r} and"
+                f" location={self._given.location!r}: it is of trees with scalar leaves alone"
+            )
+        own = _OWN_PARAMS | {name: name for name in self._params if name not in _OPTIONAL or name in self._optional}
+        own |= {alias: name for alias, name in _ALIASES.items() if name in self._optional}
         for name in self._given.xgb_params or {}:
             if name in own:
                 raise ValueError(f"xgb_params holds {shown(name)}, which the parameter {own[name]!r} decides")
         params = self._tree_params(self._defaults, self._given.learning_rate)
-        check_params(params, self._given.xgb_params or {}, self._outputs)
+        check_params(params, self._given.xgb_params or {}, self._optional, self._outputs)
 
     @property
     def metric(self) -> str:
@@ -142,7 +153,7 @@ class Settings:
             features,
             prepared,
             tree_method=given.tree_method,
-            max_bin=(given.xgb_params or {}).get("max_bin"),
+            max_bin=(self._optional | (given.xgb_params or {})).get("max_bin"),
             n_jobs=given.n_jobs,
             device=given.device,
         )
@@ -154,7 +165,7 @@ class Settings:
             location=self._location(booster, features, directions) if on_residuals else None,
             # what the bins add may go the other way
             fixed_share=None if directions is None else 0.0,
-            params=self._tree_params(self._defaults, given.learning_rate * speed)
+            params=self._tree_params(self._defaults, given.learning_rate * speed, vector=self._vector_leaves)
             | ({} if directions is None or self._scheme.has_code else _constraints(directions)),
             rounds=max(1, given.n_estimators // speed) if on_residuals else given.n_estimators,
             metric=self.metric,
@@ -242,8 +253,20 @@ class Settings:
             uniform_share=given.uniform_share,
         )
 
-    def _tree_params(self, defaults: dict[str, float], learning_rate: float) -> dict[str, Any]:
-        given = self._given
+    @property
+    def _vector_leaves(self) -> bool:
+        return self._scheme.has_code and not self._scheme.one_hot
+
+    @property
+    def _optional(self) -> dict[str, Any]:
+        """Those of the optional parameters that are given."""
+        return {name: self._params[name] for name in _OPTIONAL if self._params[name] is not None}
+
+    def _tree_params(self, defaults: dict[str, float], learning_rate: float, *, vector: bool = False) -> dict[str, Any]:
+        given, optional = self._given, self._optional
+        if vector:
+            # hessians of classes are far below 1, that of a row under squared error
+            optional.pop("min_child_weight", None)
         return {
             "learning_rate": learning_rate,
             "max_depth": int(defaults["max_depth"]) if given.max_depth is None else given.max_depth,
@@ -255,6 +278,7 @@ class Settings:
             "device": given.device,
             "nthread": given.n_jobs or 0,
             "verbosity": given.verbosity,
+            **optional,
             **(given.xgb_params or {}),
         }
 

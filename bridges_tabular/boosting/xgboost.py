@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -123,9 +124,19 @@ class XGBoost:
 
     def load(self, content: bytes, output: Output, located: bool) -> XGBTrees:
         """Read the booster of a saved model."""
-        booster = xgb.Booster({"nthread": self._n_jobs or 0, "device": self._device})
+        booster = xgb.Booster({"nthread": self._n_jobs or 0, "device": self._found_device()})
         booster.load_model(bytearray(content))
         return XGBTrees(self, booster, output, located)
+
+    def _found_device(self) -> str:
+        """The device, or "cpu" where a saved model was fitted on one that is not here; says so once."""
+        if not self._device.startswith("cpu") and not has_device(self._device):
+            warnings.warn(
+                f"the model was fitted with device={self._device!r}, which is not here: it predicts on the cpu",
+                stacklevel=2,
+            )
+            self._device = "cpu"
+        return self._device
 
     def share_threads(self, models: int) -> tuple[int, Params]:
         """How many models to train at a time, and their threads: small ones gain little from a second."""
@@ -276,6 +287,14 @@ class _Reporter(TrainingCallback):
 
 def _listed(metric: Metric) -> Callable[[Any, Any], list[tuple[str, float]]]:
     return lambda predictions, _: list(metric(predictions).items())
+
+
+def has_device(device: str) -> bool:
+    """Whether XGBoost finds a device, without the warnings that it has where it does not."""
+    with xgb.config_context(verbosity=0):
+        rows = xgb.DMatrix(np.zeros((2, 1)), label=np.zeros(2), nthread=1)
+        found = json.loads(xgb.train({"device": device, "nthread": 1, "verbosity": 0}, rows, 1).save_config())
+    return not str(found["learner"]["generic_param"]["device"]).startswith("cpu")
 
 
 def output_params(output: Output, scores: Sequence[str]) -> Params:

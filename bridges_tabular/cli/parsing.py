@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from bridges_tabular.experiments.comparison import Comparison
@@ -22,6 +22,13 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **settings,  # type: ignore[arg-type]
         )
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest choice: a mistyped command is one."""
+        if action.choices is not None and value not in action.choices:
+            what = "command" if isinstance(action, argparse._SubParsersAction) else "choice"
+            known = [str(choice) for choice in action.choices]
+            self.error(f"there is no {what} {value!r}{_nearest(str(value), known)} (choose from {', '.join(known)})")
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -78,13 +85,10 @@ def add_overwrite(command: Parser, help: str = "replace what --out holds (defaul
 
 def refuse_argument(parser: argparse.ArgumentParser, argument: str) -> NoReturn:
     """Exit with a line about an argument that a command does not have."""
-    import difflib
-
     if not argument.startswith("-"):
         parser.error(f"unexpected argument {argument!r}")
     known = [option for action in parser._actions for option in action.option_strings]
-    close = difflib.get_close_matches(argument.partition("=")[0], known, n=1)
-    parser.error(f"unknown option {argument!r}" + (f", did you mean {close[0]!r}?" if close else ""))
+    parser.error(f"unknown option {argument!r}{_nearest(argument.partition('=')[0], known)}")
 
 
 def say(message: str) -> None:
@@ -103,3 +107,10 @@ def say_what_failed(comparison: Comparison) -> int:
     more = f", the first of them {said}" if len(errors) > 1 else f", {said}"
     say(f"error: {len(errors)} of {len(comparison.results)} fits failed{more}; the same command tries them again")
     return 1
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bridges_tabular.experiments.blocks import ExperimentError
     from bridges_tabular.experiments.comparison import Comparison, compare
     from bridges_tabular.experiments.config import Experiment, bundled_experiments
-    from bridges_tabular.experiments.studies import BridgeStudy, StudyResult, suggest_bridge_params
+    from bridges_tabular.experiments.studies import BridgeStudy, StudyResult, from_trial, suggest_bridge_params
     from bridges_tabular.experiments.tables import read_frame
     from bridges_tabular.experiments.training import TrainedModel, train
 
@@ -25,6 +25,7 @@ _HOMES = {
     "TrainedModel": "training",
     "bundled_experiments": "config",
     "compare": "comparison",
+    "from_trial": "studies",
     "read_frame": "tables",
     "suggest_bridge_params": "studies",
     "train": "training",
@@ -39,6 +40,7 @@ __all__ = [
     "TrainedModel",
     "bundled_experiments",
     "compare",
+    "from_trial",
     "read_frame",
     "suggest_bridge_params",
     "train",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +19,7 @@ from bridges_tabular.experiments.scores import SCORES, Score
 
 if TYPE_CHECKING:
     from bridges_tabular.experiments.look import Finding
+    from bridges_tabular.regressors.drift import Drift
     from bridges_tabular.regressors.progress import Listener
 
 # a pipe has no width of its own: wide enough for all scores
@@ -26,6 +27,8 @@ _PIPE_WIDTH = 140
 # the columns that a narrow terminal has to do without, the first to go first
 _EXPENDABLE = sorted((score for score in SCORES if score.expendable), key=lambda score: -score.expendable)
 _TOTAL = 1000
+# of columns in a table that nobody scrolls through
+_MOST_COLUMNS = 20
 
 
 class FitBars:
@@ -146,6 +149,48 @@ def print_scores(
         _print_table(console, summary[summary["table"] == name], (incomparable or {}).get(name, {}))
     if caption:
         console.print(Text(caption, style="dim"), soft_wrap=True)
+
+
+def print_drift(drift: Drift) -> None:
+    """Print the columns that stand out beside the training rows, those of most first."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    found = sorted((one for one in drift.columns if one.stands_out), key=lambda one: (one.is_far, one.outside))[::-1]
+    said = f"{len(found)} of {len(drift.columns)} columns differ from the training rows"
+    console.print(Text(said + (":" if found else "")), soft_wrap=True)
+    if not found:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("column", overflow="fold", max_width=28)
+    table.add_column("in training", overflow="fold", max_width=42)
+    for heading in ("below", "above", "unseen", "missing", "in training", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found[:_MOST_COLUMNS]:
+        known = max(one.rows - one.missing, 1)
+        cells = [f"{count / known:.1%}" if count else "" for count in (one.below, one.above, one.unseen)]
+        size = f"x {one.ratio:.3g}" if one.kind == "numbers" else ""
+        table.add_row(
+            Text(one.name),
+            Text(f"{one.low} to {one.high}" if one.low else one.kind),
+            *cells,
+            f"{one.missing_now:.1%}",
+            f"{one.missing_before:.1%}",
+            Text(size, style="bold red" if one.is_far else ""),
+        )
+    console.print(table)
+    if len(found) > _MOST_COLUMNS:
+        console.print(Text(f"and {len(found) - _MOST_COLUMNS} more", style="dim"))
+
+
+@contextmanager
+def rows_bar(quiet: bool) -> Iterator[Callable[[float, int], None]]:
+    """Show on stderr how many rows are predicted; yield what is told the share of the table and the rows that are."""
+    columns = (TextColumn("predicting"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"))
+    rows = TextColumn("{task.fields[rows]:,} rows")
+    console = Console(stderr=True, quiet=quiet)
+    hidden = quiet or not sys.stderr.isatty()
+    with Progress(*columns, TimeElapsedColumn(), rows, console=console, disable=hidden, transient=True) as progress:
+        task = progress.add_task("", total=1.0, rows=0)
+        yield lambda share, rows: progress.update(task, completed=share, rows=rows)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Paths that a user names: looked at without a traceback, whatever they are."""
+"""Paths: those that a user names, looked at without a traceback whatever they are, and those of bundled tables."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ def find_file(source: str | Path) -> Path | None:
         return path if path.is_file() else None
     except OSError as error:
         raise ExperimentError(f"{source} cannot be read: {error.strerror}") from None
+
+
+def bundled_tables() -> dict[str, Path]:
+    """The tables that come with the package, by name."""
+    folder = Path(__file__).resolve().parents[1] / "data"
+    return {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,17 +14,21 @@ from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
 from bridges_tabular.experiments.dates import TableNote, read_dates
-from bridges_tabular.experiments.frames import PREFIX, FrameSource
+from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.marks import Marks
-from bridges_tabular.experiments.paths import find_file
-from bridges_tabular.regressors.kinds import (
-    NearUniqueWarning,
-    OddCellError,
-    as_floats,
-    first_other,
-    parse_numbers,
-    with_kinds,
+from bridges_tabular.experiments.sources import (
+    check_header,
+    check_parquet,
+    check_width,
+    csv_settings,
+    find_table,
+    is_csv,
+    read_openml,
+    reading,
+    with_numbers,
+    without,
 )
+from bridges_tabular.regressors.kinds import NearUniqueWarning, OddCellError, as_floats, first_other, with_kinds
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -138,11 +139,6 @@ def read_frame(
     return read_dates(frame, dates) if is_text else frame
 
 
-def _bundled() -> dict[str, Path]:
-    folder = Path(__file__).resolve().parents[1] / "data"
-    return {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
-
-
 def _read(
     source: str | FrameSource, prefix: str, missing: Sequence[str | float] = (), text: Collection[str] = ()
 ) -> tuple[pd.DataFrame, str, bool]:
@@ -152,10 +148,10 @@ def _read(
         if isinstance(source, FrameSource):
             frame, name = source.frame.copy(deep=False), "DataFrame"
         elif source.startswith("openml:"):
-            frame, name = _read_openml(source.removeprefix("openml:"))
+            frame, name = read_openml(source.removeprefix("openml:"))
         else:
-            path = _find(source)
-            is_text = _is_csv(path)
+            path = find_table(source)
+            is_text = is_csv(path)
             frame = _read_csv(path, missing, text) if is_text else _read_file(path)
             name = path.name.split(".")[0] or path.name
     except ExperimentError as error:
@@ -165,105 +161,22 @@ def _read(
     if len(repeated):
         raise ExperimentError(f"{prefix}{source} has more than one column {shown(repeated[0])}")
     if not is_text:
-        frame = _without(frame, missing)
+        frame = without(frame, missing)
     return frame.reset_index(drop=True), name, is_text
 
 
-def _find(source: str) -> Path:
-    bundled = _bundled()
-    if source in bundled:
-        return bundled[source]
-    found = find_file(source)
-    if found is not None:
-        return found
-    path = Path(source)
-    if path.is_dir():
-        raise ExperimentError(f"{source} is a folder, not a table")
-    if source.startswith(PREFIX):
-        raise ExperimentError(f"the table was a {source}, which no file holds: run it again from Python")
-    # a bare word was meant as a bundled name, anything with a suffix or a folder as a path
-    hint = nearest(source, bundled) if path.name == source and not path.suffix else ""
-    raise ExperimentError(f"there is no table {shown(source)}{hint}")
-
-
-def _is_csv(path: Path) -> bool:
-    return path.name.lower().endswith((".csv", ".csv.gz"))
-
-
 def _read_csv(path: Path, missing: Sequence[str | float], text: Collection[str]) -> pd.DataFrame:
-    with _reading(path):
-        # what pandas would call "a.1" in silence
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, na_filter=False).iloc[0]
-        repeated = header[header.duplicated() & (header != "")]
-        if len(repeated):
-            raise ExperimentError(f"{path} has more than one column {shown(repeated.iloc[0])}")
-        how: dict[str, Any] = {"na_values": list(missing), "dtype": dict.fromkeys(text, str)}
-        # the default parser is a rounding error off the number that is written
-        frame = pd.read_csv(path, low_memory=False, float_precision="round_trip", **how)
-    # pandas takes the first values for names of the rows then
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ExperimentError(f"{path} has more values in a row than its {frame.shape[1]} columns have names")
-    return _with_numbers(frame, [name for name in frame.columns if name not in text])
+    with reading(path):
+        check_header(path)
+        frame = pd.read_csv(path, **csv_settings(missing, text))
+    check_width(frame, path)
+    return with_numbers(frame, [name for name in frame.columns if name not in text])
 
 
 def _read_file(path: Path) -> pd.DataFrame:
-    if not path.name.lower().endswith(".parquet"):
-        raise ExperimentError(f"{path} is none of .csv, .csv.gz, .parquet and openml:ID")
-    _require("pyarrow", "parquet", f"reading {path}")
-    with _reading(path):
+    check_parquet(path)
+    with reading(path):
         return pd.read_parquet(path)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ExperimentError:
-        raise
-    except Exception as error:
-        # of any kind: it comes from whatever the file holds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ExperimentError(f"{path} cannot be read: {reason}") from None
-
-
-def _with_numbers(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Make numbers of text in columns where it all is, such as whole numbers that are too long for 64 bits."""
-    found = {}
-    for name in names:
-        if not pd.api.types.is_object_dtype(frame[name].dtype):
-            continue
-        known, numbers = frame[name].notna(), parse_numbers(frame[name])
-        if known.any() and np.isfinite(numbers[known]).all():
-            found[name] = numbers
-    return frame.assign(**found)
-
-
-def _without(frame: pd.DataFrame, missing: Sequence[str | float]) -> pd.DataFrame:
-    """Make the cells of a typed table missing that say so."""
-    says = frame.isin(list(missing))
-    names = [str(name) for name in frame.columns if says[name].any()]
-    return _with_numbers(frame.assign(**{name: frame[name].mask(says[name]) for name in names}), names)
-
-
-def _read_openml(identifier: str) -> tuple[pd.DataFrame, str]:
-    if not identifier.isdecimal():
-        raise ExperimentError(f"'openml:{identifier}' must end in the number of a dataset")
-    openml: Any = _require("openml", "openml", f"openml:{identifier}")
-    try:
-        dataset = openml.datasets.get_dataset(int(identifier), download_data=True)
-        frame = dataset.get_data(dataset_format="dataframe")[0]
-    except (OSError, openml.exceptions.PyOpenMLError) as error:
-        raise ExperimentError(f"openml:{identifier} cannot be fetched: {' '.join(str(error).split())}") from None
-    return frame, str(dataset.name)
-
-
-def _require(module: str, extra: str, purpose: str) -> ModuleType:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise ExperimentError(f'{purpose} needs {module}: pip install "bridges-tabular[{extra}]"') from None
 
 
 def _check_columns(frame: pd.DataFrame, block: TableBlock, split: SplitBlock) -> None:

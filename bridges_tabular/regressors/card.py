@@ -30,7 +30,8 @@ def describe_columns(X: pd.DataFrame, columns: TableEncoder) -> dict[str, dict[s
 
     Returns
     -------
-    dict with, for each column, its ``kind``, ``missing`` (a share) and, where it has values, ``low`` and ``high``
+    dict with, for each column, its ``kind``, ``missing`` (a share) and, where it has values, ``low`` and ``high``; of
+    numbers that are not all 0 also ``size``, the median of the others without their signs
     """
     described = {}
     for position, name in enumerate(columns.feature_names_in_):
@@ -48,6 +49,8 @@ def describe_columns(X: pd.DataFrame, columns: TableEncoder) -> dict[str, dict[s
             numbers = as_floats(known)
             if numbers is not None and numbers.size:
                 about |= {"low": float(numbers.min()), "high": float(numbers.max())}
+                if (sizes := np.abs(numbers[numbers != 0])).size:
+                    about["size"] = float(np.median(sizes))
         described[name] = about
     return described
 

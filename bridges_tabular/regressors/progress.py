@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 
 from bridges_tabular.regressors.scale import TargetScale
+from bridges_tabular.regressors.words import shown
 
 Scores = Mapping[str, float]
+# scores of the validation rows by name, step by step; by the name of a stage
+History = dict[str, dict[str, list[float]]]
 Listener = Callable[[int, int, Scores], None]
 
 
@@ -49,3 +55,51 @@ def as_report(listener: Listener | Report | None) -> Report:
     if isinstance(listener, Report):
         return listener
     return Report() if listener is None else Report(listener)
+
+
+def history_in_units(history: Mapping[str, Mapping[str, Sequence[float | None]]], scale: TargetScale) -> History:
+    """Scores that an engine kept in standard units, in the target's; NaN where JSON had to hold null."""
+    return {
+        stage: {
+            name: [math.nan if value is None else scale.restore_scores({name: value})[name] for value in values]
+            for name, values in scores.items()
+        }
+        for stage, scores in history.items()
+    }
+
+
+@contextmanager
+def printed(report: Report, verbose: bool | int) -> Iterator[Report]:
+    """Yield the report to give to a fit: the same one, printing scores as XGBoost does.
+
+    Parameters
+    ----------
+    report : Report
+    verbose : bool or int
+        True prints every round that has scores, a number each so many-th of them and the last one.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    if not isinstance(verbose, Integral) or verbose < 0:
+        raise ValueError(f"verbose must be true, false or a number of rounds, not {shown(verbose)}")
+    if not verbose:
+        yield report
+        return
+    count, left = 0, ""
+
+    def heard(step: int, total: int, scores: Scores) -> None:
+        nonlocal count, left
+        if scores:
+            left = "\t".join([f"[{count}]", *(f"validation_0-{name}:{value:.5f}" for name, value in scores.items())])
+            if count % verbose == 0:
+                print(left, flush=True)
+                left = ""
+            count += 1
+        report(step, total, scores)
+
+    yield Report(heard, report.scores)
+    if left:
+        print(left, flush=True)

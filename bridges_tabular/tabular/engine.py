@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from bridges_tabular.regressors.engine import NotTrusted, State, entry
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.learned import class_use
 from bridges_tabular.regressors.prepared import Prepared
-from bridges_tabular.regressors.progress import Report
+from bridges_tabular.regressors.progress import Report, Scores
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.tabular import defaults
@@ -53,6 +54,8 @@ class TabularTrained:
         The epoch, counted from 0, that the weights are of.
     class_use : list of arrays of shape (k,)
         Mean code of the training targets, of every target; empty for schemes without a code.
+    log : dict of list
+        Scores of the validation rows, epoch by epoch; empty without such rows.
     prepared : Prepared
     """
 
@@ -60,6 +63,7 @@ class TabularTrained:
     features: FeatureTensors
     best_epoch: int
     class_use: list[Floats]
+    log: dict[str, list[float | None]]
     prepared: Prepared
 
     @property
@@ -94,6 +98,7 @@ class TabularTrained:
         plain_state = {
             "best_epoch": self.best_epoch,
             "config": plain(self.model.hparams),
+            "log": self.log,
         }
         arrays = {f"weights.{name}": tensor.numpy() for name, tensor in self.model.state_dict().items()}
         arrays |= {f"features.{name}": array for name, array in self.features.arrays().items()}
@@ -130,8 +135,16 @@ class TabularEngine:
         features = self._features(rows)
         model = self.new_model(features, rows, seed)
         held_out = None if watched is None else self.table(features, watched)
-        best = self._train(model, features, rows, held_out, self.epochs(rows), seed, report)
-        return self._trained(model, features, best, rows)
+        log: dict[str, list[float | None]] = {}
+
+        def heard(step: int, total: int, scores: Scores) -> None:
+            for name, value in scores.items():
+                # JSON has no other numbers
+                log.setdefault(name, []).append(value if math.isfinite(value) else None)
+            report(step, total, scores)
+
+        best = self._train(model, features, rows, held_out, self.epochs(rows), seed, Report(heard, report.scores))
+        return self._trained(model, features, best, rows, log)
 
     def refit(self, first: TabularTrained, rows: Rows, everything: Rows, seed: int) -> TabularTrained:
         """Train a network over the bins of ``first`` on more rows, for as many epochs as were best.
@@ -147,7 +160,7 @@ class TabularEngine:
         """
         model = self.new_model(first.features, rows, seed)
         best = self._train(model, first.features, everything, None, first.best_epoch + 1, seed, Report())
-        return self._trained(model, first.features, best, everything)
+        return self._trained(model, first.features, best, everything, first.log)
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays, trusted: Collection[str]) -> TabularTrained:
         """Rebuild a trained network from what its ``state`` returned.
@@ -163,7 +176,8 @@ class TabularEngine:
         model = _restored(config, features, arrays.part("weights."))
         codecs = model.codecs if model.scheme.has_code else []
         use = [arrays.take_finite(f"use.{index}", codec.bins.n_bins) for index, codec in enumerate(codecs)]
-        return TabularTrained(model, features, entry(state, "best_epoch", int), use, self.prepared)
+        best, log = entry(state, "best_epoch", int), _checked(entry(state, "log", dict))
+        return TabularTrained(model, features, best, use, log, self.prepared)
 
     def new_model(self, features: FeatureTensors, rows: Rows, seed: int) -> BridgeModel:
         """A network to train: with its bins on the targets of some rows, or as it was at the end of the last fit."""
@@ -218,16 +232,30 @@ class TabularEngine:
         model.cpu().eval()
         return best
 
-    def _trained(self, model: BridgeModel, features: FeatureTensors, best_epoch: int, rows: Rows) -> TabularTrained:
+    def _trained(
+        self,
+        model: BridgeModel,
+        features: FeatureTensors,
+        best_epoch: int,
+        rows: Rows,
+        log: dict[str, list[float | None]],
+    ) -> TabularTrained:
         codecs = model.codecs if model.scheme.has_code else []
         use = [class_use(codec, rows.y[:, index], rows.weight) for index, codec in enumerate(codecs)]
-        return TabularTrained(model, features, best_epoch, use, self.prepared)
+        return TabularTrained(model, features, best_epoch, use, log, self.prepared)
 
 
 def inputs_of(features: FeatureTensors, X: pd.DataFrame, prepared: Prepared) -> Batch:
     """What a network reads of a table."""
     continuous, categorical = prepared.get(lambda: features.transform(X), [features, X], "tensors")
     return {"continuous": continuous, "categorical": categorical}
+
+
+def _checked(log: dict[str, Any]) -> dict[str, list[float | None]]:
+    for values in log.values():
+        if not isinstance(values, list) or not all(isinstance(value, float | None) for value in values):
+            raise ValueError("'log' holds what are no scores")
+    return log
 
 
 def _check_trusted(config: Mapping[str, Any], trusted: Collection[str]) -> None:

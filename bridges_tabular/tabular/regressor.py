@@ -20,7 +20,7 @@ from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegre
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
-from bridges_tabular.regressors.progress import Report
+from bridges_tabular.regressors.progress import History, Report, history_in_units
 from bridges_tabular.regressors.tables import TableEncoder, check_table
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 from bridges_tabular.tabular import defaults
@@ -128,6 +128,8 @@ class TabularBridgeRegressor(BridgeRegressor):
     model_ : BridgeModel
     best_epoch_ : int
         The epoch, counted from 0, whose weights are kept: the one with the lowest ``early_stopping_metric``.
+    evals_result_ : dict
+        Scores of the validation rows, epoch by epoch, under "validation_0" as in XGBoost.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,)
     n_outputs_ : int
@@ -291,6 +293,16 @@ class TabularBridgeRegressor(BridgeRegressor):
     def best_epoch_(self) -> int:
         """The epoch whose weights are kept."""
         return self._network.best_epoch
+
+    @property
+    def evals_result_(self) -> History:
+        """Scores of the validation rows, epoch by epoch, as XGBoost has them: early stopping's metric last."""
+        log = self._network.log
+        return history_in_units({"validation_0": log} if log else {}, self.scale_)
+
+    def evals_result(self) -> History:
+        """Return ``evals_result_``, as XGBoost's method does."""
+        return self.evals_result_
 
     @property
     def n_outputs_(self) -> int:

@@ -14,7 +14,10 @@ from bridges_tabular.cli import main
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["comapre"], ["comapre", "compare", "train", "predict"]),
+        (["comapre"], ["no command 'comapre', did you mean 'compare'?", "train", "predict"]),
+        (["Tune", "--quiet"], ["no command 'Tune', did you mean 'tune'?"]),
+        (["xyz"], ["no command 'xyz' (choose from compare, "]),
+        (["compare", "--quite"], ["unknown option '--quite', did you mean '--quiet'?"]),
         (["train", "diamonds", "--out", "m"], ["--model"]),
         (["train", "diamonds", "--model", "network"], ["--out"]),
         (["train", "--model", "network", "--out", "m"], ["experiment file"]),
@@ -60,7 +63,21 @@ def test_help_is_quick_and_complete(module: str, command: Callable[..., subproce
             ["CONFIG", "key=value", "--out", "--overwrite", "--quiet", "(default: diamonds)", "openml:ID"],
         ),
         ("train", ["CONFIG", "--model", "--out", "--overwrite", "--quiet", "seeds"]),
-        ("predict", ["DIR", "TABLE", "--out", "--quantiles", "(default: 0.05,0.5,0.95", "--overwrite"]),
+        (
+            "predict",
+            [
+                "DIR",
+                "TABLE",
+                "a bundled table (diamonds)",
+                "--keep",
+                "--above",
+                "--drift",
+                "--out",
+                "--quantiles",
+                "(default: 0.05,0.5,0.95",
+                "--overwrite",
+            ],
+        ),
         ("report", ["DIR", "--quiet", "report.baseline"]),
     ],
 )

@@ -40,7 +40,7 @@ def test_train_and_predict_give_the_predictions_of_compare(
         process = command("predict", model, "new.csv", "--out", f"{model}.csv", "--quantiles", "0.05,0.5")
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
-        assert out == f"written to {model}.csv\n"
+        assert out.splitlines()[-1] == f"{len(tested):,} rows written to {model}.csv"
         found = read_csv(f"{model}.csv")
         assert found.columns.tolist() == ["row", "y_pred", "q05", "q50"]
         expected = predictions[predictions["model"] == model]
@@ -76,7 +76,7 @@ def test_a_model_of_points_is_predicted_without_quantiles(
     pd.DataFrame({"carat": [1.0]}).to_csv("narrow.csv", index=False)
     error = refused("predict", "points", "narrow.csv", "--out", "narrow_out.csv")
     assert "narrow.csv has no column 'cut'" in error
-    (folder / "empty.csv").write_text("carat,cut\n", encoding="utf-8")
+    bridges_tabular.experiments.read_frame("diamonds")[:0].to_csv("empty.csv", index=False)
     assert "empty.csv has no rows" in refused("predict", "points", "empty.csv", "--out", "e.csv")
     assert "there is no table 'gone.csv'" in refused("predict", "points", "gone.csv", "--out", "e.csv")
     assert "runs holds no model" in refused("predict", "runs", "diamonds", "--out", "e.csv")

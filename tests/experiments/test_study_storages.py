@@ -140,3 +140,22 @@ def test_workers_share_a_study_behind_a_proxy(study: dict[str, Any], tmp_path: P
         ):
             BridgeStudy(study, tmp_path / "out").optimize(quiet=True)
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("postgresql+psycopg://user:secret@host/db", "psycopg", '"psycopg[binary]"'),
+        ("postgresql+psycopg2://user:secret@host/db", "psycopg2", "psycopg2-binary"),
+        ("mysql+pymysql://user:secret@host/db", "pymysql", "pymysql"),
+    ],
+)
+def test_a_database_without_its_driver_says_what_to_install(
+    url: str, module: str, package: str, study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    study["study"]["storage"] = url
+    with pytest.raises(ExperimentError, match=r"^study\.storage: [^\n]*$") as caught:
+        BridgeStudy(study, out=tmp_path / "out").optimize(quiet=True)
+    assert f"cannot be opened: it needs {module}: pip install {package}" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -1,6 +1,7 @@
 """Saved models: state and arrays bit for bit, refused by name when they do not fit."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -51,11 +52,15 @@ def test_what_json_cannot_hold_is_refused_and_leaves_nothing(tmp_path, value, er
     assert not list(tmp_path.iterdir())
 
 
-def test_files_are_readable_by_whom_the_umask_says(tmp_path):
-    save(tmp_path / "m")
-    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "m").iterdir()}
-    (tmp_path / "plain").write_text("")
-    assert modes == {(tmp_path / "plain").stat().st_mode & 0o777}
+@pytest.mark.parametrize(("umask", "folder_mode", "file_mode"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600)])
+def test_files_are_readable_by_whom_the_umask_says(tmp_path, umask, folder_mode, file_mode):
+    before = os.umask(umask)
+    try:
+        save(tmp_path / "m")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "m").iterdir()} == {file_mode}
+    assert (tmp_path / "m").stat().st_mode & 0o777 == folder_mode
 
 
 @pytest.mark.parametrize("reader", [artifacts.load, lambda path: read(path, "Model")])

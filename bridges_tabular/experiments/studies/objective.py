@@ -19,6 +19,7 @@ from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, Stud
 from bridges_tabular.experiments.engines import Regressor, build_model
 from bridges_tabular.experiments.scores import METRICS, Outcome, incomparable
 from bridges_tabular.experiments.splits import Split, make_folds
+from bridges_tabular.experiments.studies.rebuild import remember
 from bridges_tabular.experiments.studies.sampling import pruner_name
 from bridges_tabular.experiments.studies.space import Space, with_values
 from bridges_tabular.experiments.studies.storage import StorageLost, describe, storage_errors
@@ -147,7 +148,7 @@ class Objective:
         FloatingPointError
             If a metric is not finite.
         """
-        block = ModelBlock(self._block.engine, with_values(self._block.params, values))
+        block = ModelBlock(self._block.engine, self._params(values))
         results: list[list[float]] = []
         for fold, part in enumerate(self._parts):
             model = build_model(self._model, block, self._seed)
@@ -168,6 +169,13 @@ class Objective:
                 means = results[-1] if self._pruner == "wilcoxon" else np.mean(results, axis=0)
                 self._report(trial, float(means[0]), fold)
         return [float(mean) for mean in np.mean(results, axis=0)]
+
+    def describe(self, trial: optuna.Trial, values: dict[str, Any]) -> None:
+        """Write into a trial of which regressor it is, for :func:`~bridges_tabular.from_trial`."""
+        remember(trial, self._block.engine, {"random_state": self._seed} | self._params(values))
+
+    def _params(self, values: dict[str, Any]) -> dict[str, Any]:
+        return with_values(self._block.params, values)
 
     @contextmanager
     def sharing(self) -> Iterator[None]:

@@ -218,6 +218,7 @@ class Search:
 
         try:
             parameters = self.parameters(trial)
+            self.objective.describe(trial, parameters)
         except storage_errors():
             raise
         except Exception as error:

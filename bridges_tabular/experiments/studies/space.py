@@ -14,6 +14,7 @@ from bridges_tabular.experiments._yaml import parse_yaml
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, StudyBlock, nearest
 from bridges_tabular.experiments.engines import ENGINES, build_model
 from bridges_tabular.experiments.studies.parameter import Parameter
+from bridges_tabular.experiments.studies.rebuild import remember
 from bridges_tabular.regressors.words import shown
 
 if TYPE_CHECKING:
@@ -140,7 +141,10 @@ def suggest_bridge_params(trial: BaseTrial, engine: str, scheme: str, **params: 
     fixed = {"scheme": scheme, **params}
     space = bundled_space(engine, build_model(engine, ModelBlock(engine, fixed), 0).get_params(deep=False))
     entries = {name: entry for name, entry in space.items() if name not in params}
-    return with_values(fixed, {name: Parameter.parse(name, entry).suggest(trial) for name, entry in entries.items()})
+    values = {name: Parameter.parse(name, entry).suggest(trial) for name, entry in entries.items()}
+    suggested = with_values(fixed, values)
+    remember(trial, engine, suggested)
+    return suggested
 
 
 def bundled_space(engine: str, params: Mapping[str, Any], searched: Collection[str] = ()) -> dict[str, Any]:

@@ -26,6 +26,8 @@ except ModuleNotFoundError:  # Windows, where several workers need a database
 
 JOURNAL_FILE = "study.log"
 PROXY = "grpc://"
+# drivers of databases that are installed under another name
+_PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 _SQLITE_PATIENCE = 60.0
 _PROXY_PATIENCE = 10.0
 
@@ -59,6 +61,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         # whatever the driver of a database raises
         cause = getattr(error, "orig", None) or (error.__cause__ if isinstance(error, ImportError) else None) or error
         reason = " ".join(str(cause).split())
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            reason = f"it needs {cause.name}: pip install {_PACKAGES.get(cause.name, cause.name)}"
         name = folder / JOURNAL_FILE if url is None else hide_password(url)
         raise ExperimentError(f"study.storage: {name} cannot be opened: {reason}") from None
 

@@ -13,6 +13,7 @@ from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
     __version__: str
+    from bridges_tabular.auto import AutoBridgeRegressor
     from bridges_tabular.boosting import XGBBridgeRegressor
     from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.distribution import BinnedDistribution
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
+    from bridges_tabular.pooling import PooledBridgeRegressor
     from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.tabular import (
         BridgeConfig,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "AutoBridgeRegressor": "auto",
     "BinnedDistribution": "core.distribution",
     "Bins": "core.bins",
     "BridgeConfig": "tabular",
@@ -45,6 +48,7 @@ _HOMES = {
     "LearnedEncoder": "core.encoders",
     "LinearDecoder": "core.decoder",
     "MemberMLPConfig": "tabular",
+    "PooledBridgeRegressor": "pooling",
     "SoftEncoder": "core.encoders",
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
@@ -53,6 +57,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AutoBridgeRegressor",
     "BinnedDistribution",
     "Bins",
     "BridgeConfig",
@@ -66,6 +71,7 @@ __all__ = [
     "LearnedEncoder",
     "LinearDecoder",
     "MemberMLPConfig",
+    "PooledBridgeRegressor",
     "SoftEncoder",
     "TabularBridgeRegressor",
     "TensorDatamodule",

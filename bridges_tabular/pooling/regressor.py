@@ -54,6 +54,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
     estimators : list of (str, regressor)
         Members with their names. Clones of them are fitted on the same training rows and watch the same validation
         rows. A :class:`sklearn.frozen.FrozenEstimator` around a fitted one is taken as it is; "drop" leaves one out.
+        In an experiment file ``members: [NAMES]``: models that stand above it there, taken as they are fitted.
     weights : array of shape (members,), optional
         Of the members that are not dropped, in place of fitted ones; only ratios matter.
     validation_fraction : float, default=0.2
@@ -245,15 +246,15 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
             scale = TargetScale.from_arrays(arrays.part("scale."))
             if single and len(scale.mean) != 1:
                 raise arrays.error("scale.mean", f"is of {len(scale.mean)} targets, not 1")
-            used = sum(kind != DROP for _, kind in kinds)
+            used = [name for name, kind in kinds if kind != DROP]
             parts = [arrays.part(f"mixture.{index}.") for index in range(len(scale.mean))]
-            mixtures = [Mixture.from_arrays(part, used) for part in parts]
+            mixtures = [Mixture.from_arrays(part, len(used)) for part in parts]
             # a constructor that refuses what it is given says so of this file
-            model = cls([], **params)
-            model._check_shares([name for name, _ in kinds], used)
+            model = cls(estimators=[], **params)
+            model._check_shares([name for name, _ in kinds], len(used))
         members = of_members.load(directory, kinds, trusted)
         model.estimators = [(name, of_members.as_given(kind, member)) for name, kind, member in members]
-        model._keep([member for _, kind, member in members if kind != DROP])
+        model._keep({name: member for name, kind, member in members if kind != DROP})
         for name, member in model.named_estimators_.items():
             check_targets(f"{directory}: {name}", member, len(scale.mean), single)
         model._columns, model._single, model.facts_ = columns, single, facts
@@ -268,8 +269,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        members = [member for _, member in self.estimators if not is_dropped(member)]
-        known = [member.__sklearn_tags__() for member in members if hasattr(member, "__sklearn_tags__")]
+        known = [member.__sklearn_tags__() for _, member in self._candidates() if hasattr(member, "__sklearn_tags__")]
         tags.target_tags.multi_output = bool(known) and all(one.target_tags.multi_output for one in known)
         tags.input_tags.allow_nan = all(one.input_tags.allow_nan for one in known)
         return tags
@@ -296,6 +296,16 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         raise NotImplementedError("the members have engines of their own")
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared, report: Report) -> None:
+        train, validation, conformal = self._described(X, y, sample_weight, eval_set, prepared)
+        fitted = self._fitted_members(train, validation, prepared, report)
+        self._keep(dict(fitted))
+        shares = None if self.weights is None else checked_weights(self.weights, len(self.estimators_))
+        self._mixtures = self._mixed(validation, conformal, shares)
+
+    def _described(
+        self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared
+    ) -> tuple[Rows, Rows, Rows | None]:
+        """Rows to train on, for validation and for conformal intervals alone; keeps what a saved model says of them."""
         _, random = self._draws()
         train, validation, conformal, _ = self._read(X, y, sample_weight, eval_set, random, prepared)
         assert validation is not None
@@ -305,8 +315,10 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         described = describe_columns(train.X, self._columns)
         names = target_names(y, train.y.shape[1])
         self.facts_ = {"rows": len(train), "columns": described, "targets": describe_targets(train.y, names)}
-        self._keep(list(self._fitted_members(train, validation, prepared, report)))
-        shares = None if self.weights is None else checked_weights(self.weights, len(self.estimators_))
+        return train, validation, conformal
+
+    def _mixed(self, validation: Rows, conformal: Rows | None, shares: Floats | None) -> list[Mixture]:
+        """How the members of each target are pooled, with ``shares`` in place of fitted weights."""
         said = self._said(validation.X)
         mixtures = [
             Mixture.fit(members, target, validation.weight, shares)
@@ -315,25 +327,31 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         if conformal is not None:
             pairs = zip(mixtures, self._said(conformal.X), conformal.y.T, strict=True)
             mixtures = [mixture.with_conformal(members, y, conformal.weight) for mixture, members, y in pairs]
-        self._mixtures = mixtures
+        return mixtures
 
-    def _fitted_members(self, train: Rows, validation: Rows, prepared: Prepared, report: Report) -> Iterator[Any]:
+    def _candidates(self) -> list[tuple[str, Any]]:
+        """Members to fit, by their names."""
+        return [(name, member) for name, member in self.estimators if not is_dropped(member)]
+
+    def _fitted_members(
+        self, train: Rows, validation: Rows, prepared: Prepared, report: Report
+    ) -> Iterator[tuple[str, Any]]:
         """Fit the members one after another, but for those that are fitted."""
-        given = [(name, member) for name, member in self.estimators if not is_dropped(member)]
+        given = self._candidates()
         y, y_validation = (rows.y[:, 0] if self._single else rows.y for rows in (train, validation))
         for step, (name, member) in enumerate(given, 1):
             if isinstance(member, FrozenEstimator):
                 check_targets(f"estimators: {shown(name)}", member.estimator, train.y.shape[1], self._single)
-                yield member.estimator
+                yield name, member.estimator
             else:
                 watched = (validation.X, y_validation, validation.weight)
-                yield clone(member).fit(train.X, y, train.weight, watched, prepared=prepared)
+                late = Report(until=report.until)
+                yield name, clone(member).fit(train.X, y, train.weight, watched, prepared=prepared, report=late)
             report(step, len(given), {})
 
-    def _keep(self, members: list[Any]) -> None:
-        names = [name for name, member in self.estimators if not is_dropped(member)]
-        self.estimators_ = members
-        self.named_estimators_ = Bunch(**dict(zip(names, members, strict=True)))
+    def _keep(self, members: dict[str, Any]) -> None:
+        self.estimators_ = list(members.values())
+        self.named_estimators_ = Bunch(**members)
 
     def _said(self, frame: pd.DataFrame) -> list[list[BinnedDistribution]]:
         """Distributions of every member, for each target in turn."""

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 # test CRPS over four tables and 10 to 160 rows had 10 and 20.
 PRIOR_ROWS = 20.0
 # Powers of the odds that are tried; the pools of calibrated distributions of the benchmarks need 1 to 1.3.
-_POWERS: Floats = np.geomspace(0.75, 2.0, 17)
+_POWERS: Floats = 2.0 ** (np.arange(-5, 13) / 12)
 _JUDGED_ROWS = 1_000
 
 
@@ -118,7 +118,7 @@ class Mixture:
         if (weights < 0).any() or abs(weights.sum() - 1.0) > 1e-9:
             raise arrays.error("weights", "must hold numbers of at least 0 with sum 1")
         if not _POWERS[0] <= power <= _POWERS[-1]:
-            raise arrays.error("power", f"holds {power:g}, expected {_POWERS[0]:g} to {_POWERS[-1]:g}")
+            raise arrays.error("power", f"holds {power:g}, expected {_POWERS[0]:.3g} to {_POWERS[-1]:g}")
         conformal = ConformalIntervals.from_arrays(arrays.part("conformal."))
         return cls(weights, power, conformal, arrays.take_finite("scores", 4))
 
@@ -154,8 +154,20 @@ def _least(q: Floats) -> Floats:
 
 
 def _best_power(pooled: BinnedDistribution, y: Floats, sample_weight: Floats) -> float:
-    scores = [np.average(_sharpened(pooled, float(power)).crps(y), weights=sample_weight) for power in _POWERS]
-    return float(_POWERS[int(np.argmin(scores))])
+    """Step by step from 1 for as long as the score falls."""
+
+    def score(index: int) -> float:
+        return float(np.average(_sharpened(pooled, float(_POWERS[index])).crps(y), weights=sample_weight))
+
+    best = int(np.flatnonzero(_POWERS == 1.0)[0])
+    least = score(best)
+    for step in (1, -1):
+        moved = False
+        while 0 <= best + step < len(_POWERS) and (other := score(best + step)) < least:
+            best, least, moved = best + step, other, True
+        if moved:
+            break
+    return float(_POWERS[best])
 
 
 def _sharpened(distribution: BinnedDistribution, power: float) -> BinnedDistribution:

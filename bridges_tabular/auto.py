@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.pooling import PooledBridgeRegressor
-from bridges_tabular.pooling.weights import Mixture
+from bridges_tabular.pooling.weights import Mixture, fit_mixtures
 from bridges_tabular.regressors.base import BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import entry
@@ -182,13 +182,14 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         train, validation, conformal = self._described(X, y, sample_weight, eval_set, prepared)
         fitted = self._fitted_members(train, validation, prepared, replace(report, until=until))
         members = dict(_in_time(fitted, until))
+        self._keep(members)
+        watched, apart = self._heard(validation, conformal)
         found: dict[str, tuple[dict[str, Any], list[Mixture]]] = {}
-        for name, member in members.items():
-            self._keep({name: member})
-            found[name] = {name: member}, self._mixed(validation, conformal, np.ones(1))
+        for index, (name, member) in enumerate(members.items()):
+            alone = watched.of_member(index), None if apart is None else apart.of_member(index)
+            found[name] = {name: member}, fit_mixtures(*alone, np.ones(1))
         if len(members) > 1:
-            self._keep(members)
-            found[POOL] = members, self._mixed(validation, conformal, None)
+            found[POOL] = members, fit_mixtures(watched, apart)
         scored = {name: self._score(mixtures) for name, (_, mixtures) in found.items()}
         winner = min(scored, key=lambda name: scored[name])
         kept, self._mixtures = found[winner]

@@ -17,11 +17,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
+from bridges_tabular.core.calibration.residuals import thinned
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.mixtures import checked_weights
 from bridges_tabular.pooling import members as of_members
 from bridges_tabular.pooling.members import DROP, check_targets, is_dropped
-from bridges_tabular.pooling.weights import Mixture
+from bridges_tabular.pooling.weights import JUDGED_ROWS, Heard, Mixture, fit_mixtures
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.base import BridgeRegressor
 from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names, write_card
@@ -300,7 +301,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         fitted = self._fitted_members(train, validation, prepared, report)
         self._keep(dict(fitted))
         shares = None if self.weights is None else checked_weights(self.weights, len(self.estimators_))
-        self._mixtures = self._mixed(validation, conformal, shares)
+        self._mixtures = fit_mixtures(*self._heard(validation, conformal), shares)
 
     def _described(
         self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared
@@ -317,17 +318,11 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         self.facts_ = {"rows": len(train), "columns": described, "targets": describe_targets(train.y, names)}
         return train, validation, conformal
 
-    def _mixed(self, validation: Rows, conformal: Rows | None, shares: Floats | None) -> list[Mixture]:
-        """How the members of each target are pooled, with ``shares`` in place of fitted weights."""
-        said = self._said(validation.X)
-        mixtures = [
-            Mixture.fit(members, target, validation.weight, shares)
-            for members, target in zip(said, validation.y.T, strict=True)
-        ]
-        if conformal is not None:
-            pairs = zip(mixtures, self._said(conformal.X), conformal.y.T, strict=True)
-            mixtures = [mixture.with_conformal(members, y, conformal.weight) for mixture, members, y in pairs]
-        return mixtures
+    def _heard(self, validation: Rows, conformal: Rows | None) -> tuple[Heard, Heard | None]:
+        """What the members say of some of the validation rows, and of those for conformal intervals alone."""
+        judged = validation.take(thinned(len(validation), JUDGED_ROWS))
+        apart = None if conformal is None else Heard(self._said(conformal.X), conformal.y, conformal.weight)
+        return Heard(self._said(judged.X), judged.y, judged.weight), apart
 
     def _candidates(self) -> list[tuple[str, Any]]:
         """Members to fit, by their names."""

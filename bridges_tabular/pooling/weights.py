@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from scipy.optimize import nnls
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration import ConformalIntervals
 from bridges_tabular.core.calibration.centring import centred
-from bridges_tabular.core.calibration.residuals import thinned
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.mixtures import sharpened
 
@@ -25,7 +24,23 @@ Floats = NDArray[np.float64]
 PRIOR_ROWS = 20.0
 # Powers of the odds that are tried; the pools of calibrated distributions of the benchmarks need 1 to 1.3.
 _POWERS: Floats = 2.0 ** (np.arange(-5, 13) / 12)
-_JUDGED_ROWS = 1_000
+# at most so many validation rows are looked at, evenly spread
+JUDGED_ROWS = 2_000
+
+
+class Heard(NamedTuple):
+    """What m members say of n rows of t targets, and the targets themselves."""
+
+    members: list[list[BinnedDistribution]]
+    """Of each target, those of all members."""
+    y: Floats
+    """(n, t)"""
+    weight: Floats | None
+    """(n,)"""
+
+    def of_member(self, index: int) -> Heard:
+        """What one of them says."""
+        return self._replace(members=[[members[index]] for members in self.members])
 
 
 @dataclass(frozen=True)
@@ -67,14 +82,12 @@ class Mixture:
         """
         counted = np.ones(len(y)) if sample_weight is None else sample_weight
         trust = _trust(counted)
-        rows = thinned(len(y), _JUDGED_ROWS)
-        judged, y_judged, weight = [member[rows] for member in members], y[rows], counted[rows]
         if weights is None:
             equal = np.full(len(members), 1.0 / len(members))
-            weights = trust * best_weights(judged, y_judged, weight) + (1.0 - trust) * equal
+            weights = trust * best_weights(members, y, counted) + (1.0 - trust) * equal
         power = 1.0
         if np.count_nonzero(weights) > 1:
-            power = float(_best_power(BinnedDistribution.pool(judged, weights), y_judged, weight) ** trust)
+            power = float(_best_power(BinnedDistribution.pool(members, weights), y, counted) ** trust)
         found = cls(weights, power, ConformalIntervals(), np.full(4, np.nan))
         pooled = found.distribution(members)
         return cls(weights, power, ConformalIntervals().fit(pooled, y, sample_weight), _scores(pooled, y, counted))
@@ -121,6 +134,25 @@ class Mixture:
             raise arrays.error("power", f"holds {power:g}, expected {_POWERS[0]:.3g} to {_POWERS[-1]:g}")
         conformal = ConformalIntervals.from_arrays(arrays.part("conformal."))
         return cls(weights, power, conformal, arrays.take_finite("scores", 4))
+
+
+def fit_mixtures(validation: Heard, conformal: Heard | None, weights: Floats | None = None) -> list[Mixture]:
+    """How the distributions of each target are pooled.
+
+    Parameters
+    ----------
+    validation : Heard
+    conformal : Heard or None
+        Rows for the conformal intervals alone; default: the validation rows.
+    weights : array of shape (m,), optional
+        In place of those to be fitted.
+    """
+    pairs = zip(validation.members, validation.y.T, strict=True)
+    mixtures = [Mixture.fit(members, y, validation.weight, weights) for members, y in pairs]
+    if conformal is None:
+        return mixtures
+    apart = zip(mixtures, conformal.members, conformal.y.T, strict=True)
+    return [mixture.with_conformal(members, y, conformal.weight) for mixture, members, y in apart]
 
 
 def best_weights(members: Sequence[BinnedDistribution], y: Floats, sample_weight: Floats) -> Floats:

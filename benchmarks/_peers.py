@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from _boosters import Array, Forecast, Part, Split, fit_xgb, ngboost, normal, xgb_regressor
 
-from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular import BinnedDistribution, PooledBridgeRegressor, TabularBridgeRegressor, XGBBridgeRegressor
 
 
 class Fitted(NamedTuple):
@@ -146,7 +146,14 @@ def _pytabkit(name: str) -> Alternative:
     return Alternative("pytabkit", fit)
 
 
-def _bridge(make: Callable[[int], XGBBridgeRegressor | TabularBridgeRegressor], engine: str) -> Alternative:
+def _pool(seed: int) -> PooledBridgeRegressor:
+    trees, network = XGBBridgeRegressor(n_jobs=1, random_state=seed), TabularBridgeRegressor(random_state=seed)
+    return PooledBridgeRegressor([("trees", trees), ("network", network)], random_state=seed)
+
+
+def _bridge(
+    make: Callable[[int], XGBBridgeRegressor | TabularBridgeRegressor | PooledBridgeRegressor], engine: str
+) -> Alternative:
     def fit(split: Split, seed: int) -> Fitted:
         model = make(seed)
         model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
@@ -169,6 +176,7 @@ ALTERNATIVES = {
     "catboost_uncertainty": Alternative("catboost", _catboost_uncertainty),
     "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
     "bridge_network": _bridge(lambda seed: TabularBridgeRegressor(random_state=seed), "tabular"),
+    "bridge_pool": _bridge(_pool, "pooling"),
     "bridge_members": _bridge(lambda seed: TabularBridgeRegressor("MemberMLPConfig", random_state=seed), "tabular"),
     "bridge_least_squares": _bridge(
         lambda seed: TabularBridgeRegressor(scheme="least_squares", random_state=seed), "tabular"

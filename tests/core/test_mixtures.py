@@ -49,11 +49,9 @@ def test_the_cdf_is_the_mean_of_the_cdfs(seed: int, m: int, ties: bool, shared: 
     np.testing.assert_allclose(pooled.cdf(y), expected, atol=1e-13)
     on_atom = np.any([member.on_atom(y) for member in members], axis=0)
     np.testing.assert_array_equal(pooled.on_atom(y), on_atom)
-    density = sum(w * member.pdf(y) for w, member in zip(weights, members, strict=True))
-    # at an edge the density is that of either side
-    np.testing.assert_allclose(pooled.pdf(y + 0.0123)[~on_atom], np.asarray(
-        sum(w * member.pdf(y + 0.0123) for w, member in zip(weights, members, strict=True)))[~on_atom], rtol=1e-8, atol=1e-12)  # fmt: skip
-    assert density.shape == y.shape
+    # not at an edge, where the density is that of either side
+    density = sum(w * member.pdf(y + 0.0123) for w, member in zip(weights, members, strict=True))
+    np.testing.assert_allclose(pooled.pdf(y + 0.0123), density, rtol=1e-8, atol=1e-12)
     mean = sum(w * member.mean for w, member in zip(weights, members, strict=True))
     square = sum(w * (member.var + member.mean**2) for w, member in zip(weights, members, strict=True))
     np.testing.assert_allclose(pooled.mean, mean, atol=1e-12)

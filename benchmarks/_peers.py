@@ -168,6 +168,10 @@ def _bridge(
     return Alternative(f"bridges_tabular.{engine}", fit)
 
 
+def _network(**params: Any) -> Alternative:
+    return _bridge(lambda seed: TabularBridgeRegressor(**params, random_state=seed), "tabular")
+
+
 # quick ones first: a run that is stopped has them on every table
 ALTERNATIVES = {
     "xgboost": Alternative("xgboost", _xgboost),
@@ -175,12 +179,15 @@ ALTERNATIVES = {
     "catboost": Alternative("catboost", _catboost),
     "catboost_uncertainty": Alternative("catboost", _catboost_uncertainty),
     "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
-    "bridge_network": _bridge(lambda seed: TabularBridgeRegressor(random_state=seed), "tabular"),
+    "bridge_network": _network(),
     "bridge_pool": _bridge(_pool, "pooling"),
-    "bridge_members": _bridge(lambda seed: TabularBridgeRegressor("MemberMLPConfig", random_state=seed), "tabular"),
-    "bridge_least_squares": _bridge(
-        lambda seed: TabularBridgeRegressor(scheme="least_squares", random_state=seed), "tabular"
-    ),
+    "bridge_network_fast": _network(preset="fast"),
+    "bridge_network_best": _network(preset="best"),
+    "bridge_network_bins": _network(least_squares_share=0.0),
+    "bridge_network_least_squares": _network(scheme="least_squares"),
+    # the default before there were members, over bins and by least squares
+    "bridge_single": _network(backbone="CategoryEmbeddingModelConfig"),
+    "bridge_single_least_squares": _network(backbone="CategoryEmbeddingModelConfig", scheme="least_squares"),
     "realmlp_td_s": _pytabkit("RealMLP_TD_S_Regressor"),
     "xgb_td": _pytabkit("XGB_TD_Regressor"),
     "lgbm_td": _pytabkit("LGBM_TD_Regressor"),

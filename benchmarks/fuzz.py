@@ -113,7 +113,9 @@ NETWORKS: dict[str, st.SearchStrategy[Any]] = SHARED | {
     "patience": st.sampled_from([None, 1, 0]),
     "early_stopping_metric": st.sampled_from(["rmse", "crps", "loss", "mape"]),
     "backbone_params": st.sampled_from([{"layers": "8"}, {"layers": "8-x"}, {"layer": "8"}, {"dropout": 0.5}]),
-    "backbone": st.sampled_from(["CategoryEmbeddingModelConfig", "CategoryEmbedding"]),
+    "backbone": st.sampled_from(["MemberMLPConfig", "CategoryEmbeddingModelConfig", "CategoryEmbedding"]),
+    "preset": st.sampled_from(["fast", "default", "best", "quick"]),
+    "least_squares_share": st.sampled_from([None, 0, 0.25, 0.9, 1]),
     "refit": st.booleans(),
 }
 CLASSIFIERS = ["n_bins", "placement", "calibration", "calibration_fraction", "random_state"]

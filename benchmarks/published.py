@@ -34,7 +34,7 @@ from sklearn.base import clone
 
 from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.core import scores
-from bridges_tabular.tabular.defaults import STEPS, batch_size
+from bridges_tabular.tabular.defaults import OTHERS, batch_size
 
 Regressor = TabularBridgeRegressor | XGBBridgeRegressor
 
@@ -54,6 +54,8 @@ PUBLISHED = {
 ENGINES = ["network", "xgboost"]
 # candidates differ below so many training rows
 SMALL = 2_000
+# the default backbone before there were members
+SINGLE = "CategoryEmbeddingModelConfig"
 
 
 def candidates(engine: str, n_train: int) -> dict[str, Regressor]:
@@ -62,12 +64,12 @@ def candidates(engine: str, n_train: int) -> dict[str, Regressor]:
         slow = XGBBridgeRegressor(learning_rate=0.05, n_estimators=1_000, n_jobs=1)
         return {"end_to_end": XGBBridgeRegressor(n_jobs=1), "end_to_end, half the learning rate": slow}
     if n_train >= SMALL:
-        return {"end_to_end": TabularBridgeRegressor(), "soft": TabularBridgeRegressor(scheme="soft")}
+        return {"end_to_end": TabularBridgeRegressor(SINGLE), "soft": TabularBridgeRegressor(SINGLE, "soft")}
     # the default stops at 200 epochs, long before as many steps
-    epochs = STEPS // -(-n_train // batch_size(n_train))
+    epochs = OTHERS.steps // -(-n_train // batch_size(n_train))
     smooth = {"activation": "SELU", "initialization": "xavier"}
-    long = TabularBridgeRegressor(scheme="soft", max_epochs=epochs, backbone_params=smooth)
-    return {"end_to_end": TabularBridgeRegressor(), "soft, SELU, 8,000 steps": long}
+    long = TabularBridgeRegressor(SINGLE, "soft", max_epochs=epochs, backbone_params=smooth)
+    return {"end_to_end": TabularBridgeRegressor(SINGLE), "soft, SELU, 8,000 steps": long}
 
 
 Mask = NDArray[np.bool_]

@@ -28,10 +28,13 @@ SCHEMES = {
     "network": ("least_squares", "hard", "soft", "pretrained", "end_to_end"),
     "xgboost": ("least_squares", "hard", "soft", "pretrained", "end_to_end"),
 }
+ENGINES = {
+    # one network, as in the paper
+    "network": {"engine": "tabular", "backbone": "CategoryEmbeddingModelConfig"},
+    "xgboost": {"engine": "xgboost"},
+}
 MODELS = {
-    f"{name}_{scheme}": {"engine": "tabular" if name == "network" else "xgboost", "scheme": scheme}
-    for name, schemes in SCHEMES.items()
-    for scheme in schemes
+    f"{name}_{scheme}": {**ENGINES[name], "scheme": scheme} for name, schemes in SCHEMES.items() for scheme in schemes
 }
 
 

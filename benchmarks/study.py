@@ -46,7 +46,10 @@ RESULTS = Path(__file__).with_name("results") / "study.csv"
 TARGETS = {"california": "median_house_value", "bike_hour": "cnt"}
 LAYERS = ["128-64-32", "256-256", "64-64"]
 # what all networks here begin from: pytorch-tabular's own, as in a plain loop
-NETWORK = {"layers": "128-64-32", "activation": "ReLU", "initialization": "kaiming"}
+NETWORK = {
+    "backbone": "CategoryEmbeddingModelConfig",
+    "backbone_params": {"layers": "128-64-32", "activation": "ReLU", "initialization": "kaiming"},
+}
 NETWORK_SPACE = {
     "backbone_params.layers": {"type": "categorical", "choices": LAYERS},
     "backbone_params.dropout": {"type": "float", "low": 0.0, "high": 0.3},
@@ -163,7 +166,7 @@ def throughput(data: Path, trials: int = 20, epochs: int = 10, batch: int = 256,
         "scheme": "soft",
         "max_epochs": epochs,
         "batch_size": batch,
-        "backbone_params": NETWORK,
+        **NETWORK,
     }
     used = {"wall": {"ours": 0.0, "stock": 0.0}, "processor": {"ours": 0.0, "stock": 0.0}}
     stock = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0), pruner=optuna.pruners.MedianPruner())
@@ -275,7 +278,7 @@ def worth(data: Path, tables: list[str], engines: list[str], seeds: list[int], t
                 here = known.query("table == @table and engine == @engine and seed == @seed and trials == @trials")
                 if len(here):
                     continue
-                common = {"engine": engine} | ({"backbone_params": NETWORK} if engine == "tabular" else {})
+                common = {"engine": engine} | (NETWORK if engine == "tabular" else {})
                 models = {
                     "bridge": {"scheme": "end_to_end", **common},
                     "least_squares": {"scheme": "least_squares", **common},

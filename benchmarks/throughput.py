@@ -92,7 +92,8 @@ def ours(layers: str, scheme: str, k: int = 32, calibration: str = "none") -> Co
     def fit(frame: pd.DataFrame, batch: int, epochs: int) -> Any:
         train, validation = split(frame)
         model = TabularBridgeRegressor(
-            scheme=scheme,
+            "CategoryEmbeddingModelConfig",
+            scheme,
             n_bins=k,
             backbone_params={"layers": layers, "activation": "ReLU", "initialization": "kaiming"},
             batch_size=batch,

@@ -1,4 +1,5 @@
-"""Write the reference of the experiment file: its blocks into README.md, all parameters into docs/parameters.md.
+"""Write the reference of the experiment file: its blocks into docs/experiment-file.md, all parameters into
+docs/parameters.md.
 
 The text comes from the configuration classes and the docstrings of the regressors: ``python docs/reference.py``.
 """
@@ -15,7 +16,7 @@ from bridges_tabular.experiments.blocks import ReportBlock, SplitBlock, StudyBlo
 from bridges_tabular.experiments.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+EXPERIMENT = ROOT / "docs" / "experiment-file.md"
 PARAMETERS = ROOT / "docs" / "parameters.md"
 START, END = "<!-- reference: written by docs/reference.py -->", "<!-- end of the reference -->"
 
@@ -24,13 +25,13 @@ _BLOCKS = {"table": TableBlock, "split": SplitBlock, "report": ReportBlock, "stu
 
 def main() -> None:
     """Write both files."""
-    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    EXPERIMENT.write_text(updated(EXPERIMENT.read_text(encoding="utf-8")), encoding="utf-8")
     PARAMETERS.write_text(parameters_page(), encoding="utf-8")
 
 
-def updated(readme: str) -> str:
-    """Return the README with the part between the two marks as the classes have it now."""
-    before, rest = readme.split(START)
+def updated(page: str) -> str:
+    """Return the page with the part between the two marks as the classes have it now."""
+    before, rest = page.split(START)
     after = rest.split(END)[1]
     return f"{before}{START}\n{blocks_table()}{END}{after}"
 
@@ -44,7 +45,7 @@ def blocks_table() -> str:
         ]
     lines.append(f"| `models.NAME.engine` | required | {alternatives(f'`{name}`' for name in ENGINES)} |")
     lines.append(
-        "| `models.NAME.…` | | any parameter of the engine's regressor, see [docs/parameters.md](docs/parameters.md) |"
+        "| `models.NAME.…` | | any parameter of the engine's regressor, see [docs/parameters.md](parameters.md) |"
     )
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The numbers of README.md are those that benchmarks print from their results, and none stands there unchecked."""
+"""Numbers of README.md and docs/benchmarks.md are those that benchmarks print, and none stands there unchecked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
+TEXT = " ".join(" ".join(page.read_text(encoding="utf-8") for page in PAGES).split())
 # the sections that quote benchmarks
-QUOTING = [re.search(rf"## {title} .*? (?=## )", README) for title in ("Which scheme when", "What bins do for XGBoost")]
+TITLES = ("Which scheme when", "What bins do for XGBoost")
+QUOTING = [re.search(rf"## {title} .*? (?=## |$)", TEXT) for title in TITLES]
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
 # a line of a report: patterns, each searched for behind the one before, of which the last stands before its numbers
 Line = Sequence[str]
@@ -32,8 +34,8 @@ class Claim(NamedTuple):
     convert: Callable[[float], float] = float
 
     def quote(self) -> re.Match[str]:
-        found = re.search(re.escape(self.text).replace(r"\#", rf"({NUMBER})"), README)
-        assert found is not None, f"README.md has no {self.text!r}"
+        found = re.search(re.escape(self.text).replace(r"\#", rf"({NUMBER})"), TEXT)
+        assert found is not None, f"the pages have no {self.text!r}"
         return found
 
 
@@ -225,7 +227,7 @@ def test_a_quoted_number_is_that_of_the_report(claim: Claim) -> None:
 def test_no_quoted_number_goes_unchecked() -> None:
     checked = [claim.quote().span(i + 1) for claim in CLAIMS for i in range(len(claim.numbers))]
     for given in GIVEN:
-        checked += [found.span(i + 1) for found in re.finditer(given, README) for i in range(len(found.groups()))]
+        checked += [found.span(i + 1) for found in re.finditer(given, TEXT) for i in range(len(found.groups()))]
     unchecked = []
     for section in QUOTING:
         assert section is not None
@@ -240,7 +242,7 @@ def test_published_numbers_are_reached_where_it_is_said() -> None:
     said = re.search(
         r"networks are better or within a standard error .* on (\w+) of nine tables \(not on (\w+)\), XGBoost over bins"
         r" on (\w+) \(not on (\w+)\), either on all nine.*the first (\d+) to (\d+) of 20 with networks",
-        README,
+        TEXT,
     )
     assert said is not None
     missed, splits = {}, []

@@ -17,6 +17,7 @@ from bridges_tabular.experiments.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPERIMENT_PAGE = (ROOT / "docs" / "experiment-file.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [line for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
@@ -73,19 +74,26 @@ def test_commands_run_one_after_the_other(folder: Path, capsys: pytest.CaptureFi
     for name in ("runs/mine/report.html", "models/bins/config.yaml", "predictions.csv", "runs/tuned/best.yaml"):
         assert (folder / name).is_file(), name
     # the dashboard is pointed at a file that is there
-    (log,) = re.findall(r"`optuna-dashboard ([^`]+)`", README)
+    (log,) = re.findall(r"`optuna-dashboard ([^`]+)`", EXPERIMENT_PAGE)
     assert (folder / log).is_file()
 
 
 def test_files_that_are_linked_exist() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
     links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert {"docs/report.png", "docs/parameters.md", "notebooks/01_quickstart.ipynb"} <= set(links)
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert {"docs/report.png", "docs/benchmarks.md", "docs/experiment-file.md"} <= set(links)
+
+
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) < 150
 
 
 def test_the_reference_is_that_of_the_code(reference: ModuleType) -> None:
     hint = "run python docs/reference.py"
-    assert reference.updated(README) == README, hint
+    page = reference.EXPERIMENT.read_text(encoding="utf-8")
+    assert reference.updated(page) == page, hint
     assert reference.parameters_page() == reference.PARAMETERS.read_text(encoding="utf-8"), hint
 
 

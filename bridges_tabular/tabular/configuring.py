@@ -36,7 +36,7 @@ def bridge_config(params: Mapping[str, Any]) -> BridgeConfig:
         return BridgeConfig(
             task="regression",
             backbone_config_class=params["backbone"],
-            backbone_config_params=backbone_params(params["backbone"], params["backbone_params"]),
+            backbone_config_params=backbone_params(params["backbone"], params["backbone_params"], params["preset"]),
             head_config={"kind": params["head"], **(params["head_params"] or {})},
             encoder=params["encoder"],
             least_squares_share=least_squares_share(params),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridges_tabular.core.schemes import SCHEMES
-from bridges_tabular.tabular.inner import OWN_BACKBONES
 
 # Numbers are standardised once, by the training rows. Normalising them again, by each batch, cost 8 to 24 % of RMSE
 # with GANDALF and FTTransformer on concrete and airfoil.
@@ -24,20 +23,36 @@ BACKBONE_PARAMS: dict[str, dict[str, Any]] = {
 # 5,000 rows, permuted with seed 5). No dropout, the backbone's own default, has .957 of dropout .1 on the same rows.
 LEAST_SQUARES_SHARE = 0.5
 
+
+class Preset(NamedTuple):
+    """What a preset decides: parameters of MemberMLPConfig, steps of the optimiser, and epochs at least."""
+
+    backbone_params: dict[str, Any]
+    steps: int
+    fewest_epochs: int
+
+
+OWN = "MemberMLPConfig"
+PRESETS = {
+    "fast": Preset({"n_members": 4}, 2_000, 30),
+    "default": Preset({}, 4_000, 60),
+    "best": Preset({"n_members": 16}, 8_000, 60),
+}
+# of any other backbone
+OTHERS = Preset({}, 8_000, 60)
+
 # Batches: a share of the training rows, as a power of two within bounds.
 ROWS_PER_BATCH = 50
 SMALLEST_BATCH = 32
 LARGEST_BATCH = 512
 
-# Epochs: enough for so many steps of the optimiser, within bounds.
-STEPS = 8_000
-FEWEST_EPOCHS = 60
 MOST_EPOCHS = 200
 
 
-def backbone_params(backbone: str, given: dict[str, Any] | None) -> dict[str, Any]:
-    """Parameters of a backbone: those given over the defaults."""
-    return {**EVERY_BACKBONE, **BACKBONE_PARAMS.get(backbone, {}), **(given or {})}
+def backbone_params(backbone: str, given: dict[str, Any] | None, preset: str = "default") -> dict[str, Any]:
+    """Parameters of a backbone: those given over the defaults, and those of a preset where it has any."""
+    own = _preset(backbone, preset).backbone_params
+    return {**EVERY_BACKBONE, **BACKBONE_PARAMS.get(backbone, {}), **own, **(given or {})}
 
 
 def least_squares_share(params: Mapping[str, Any]) -> float:
@@ -45,7 +60,7 @@ def least_squares_share(params: Mapping[str, Any]) -> float:
     given = params["least_squares_share"]
     if given is not None:
         return float(given)
-    return LEAST_SQUARES_SHARE if params["backbone"] in OWN_BACKBONES and SCHEMES[params["scheme"]].has_code else 0.0
+    return LEAST_SQUARES_SHARE if params["backbone"] == OWN and SCHEMES[params["scheme"]].has_code else 0.0
 
 
 def batch_size(rows: int) -> int:
@@ -54,6 +69,11 @@ def batch_size(rows: int) -> int:
     return min(max(size, SMALLEST_BATCH), LARGEST_BATCH)
 
 
-def max_epochs(rows: int, batch: int) -> int:
-    """Epochs for so many training rows in batches of that size."""
-    return min(max(-(-STEPS // -(-rows // batch)), FEWEST_EPOCHS), MOST_EPOCHS)
+def max_epochs(params: Mapping[str, Any], rows: int, batch: int) -> int:
+    """Epochs for so many training rows in batches of that size, with a regressor's backbone and preset."""
+    preset = _preset(params["backbone"], params["preset"])
+    return min(max(-(-preset.steps // -(-rows // batch)), preset.fewest_epochs), MOST_EPOCHS)
+
+
+def _preset(backbone: str, name: str) -> Preset:
+    return PRESETS[name] if backbone == OWN else OTHERS

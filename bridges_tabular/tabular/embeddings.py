@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from pytorch_tabular.models.common.layers import Embedding1dLayer
 from rtdl_num_embeddings import PeriodicEmbeddings, PiecewiseLinearEmbeddings, PiecewiseLinearEncoding
 from torch import Tensor, nn
 
-EMBEDDINGS = ("none", "piecewise_linear", "pbld", "plr")
+EMBEDDINGS = ("none", "piecewise_linear", "pbld", "plr", "mixed")
+
+# what members read by turns
+_MIXED = ("piecewise_linear", "pbld")
 
 
 class PiecewiseLinear(nn.Module):
@@ -123,6 +127,39 @@ class NumberEmbeddings(nn.Module):
         if self.embeddings is None:
             return numbers
         return torch.cat([numbers, self.embeddings(numbers).flatten(1)], dim=1)
+
+
+class MemberEmbeddings(nn.Module):
+    """Features of every member: all read the same embeddings, or by turns those of two kinds.
+
+    Parameters
+    ----------
+    kind : str
+        Of :data:`EMBEDDINGS`.
+    members, n_features : int
+    **sizes
+        Of :class:`NumberEmbeddings`.
+    """
+
+    def __init__(self, kind: str, members: int, n_features: int, **sizes: Any) -> None:
+        super().__init__()
+        kinds = _MIXED[:members] if kind == "mixed" else (kind,)
+        each = [NumberEmbeddings(one, n_features, **sizes) for one in kinds]
+        self.each = nn.ModuleList(each)
+        self.members = members
+        self.output_dim = each[0].output_dim
+
+    def fit(self, numbers: NDArray[np.floating]) -> None:
+        """Fit what is fitted to training rows."""
+        for embeddings in self.each:
+            assert isinstance(embeddings, NumberEmbeddings)
+            embeddings.fit(numbers)
+
+    def forward(self, numbers: Tensor, others: Tensor) -> Tensor:
+        """Features of shape (n, members, output_dim + others), from numbers (n, n_features) and others (n, others)."""
+        kinds = torch.stack([torch.cat([embeddings(numbers), others], dim=1) for embeddings in self.each], dim=1)
+        turns = -(-self.members // len(self.each))
+        return kinds.repeat(1, turns, 1)[:, : self.members] if len(self.each) > 1 else kinds.expand(-1, turns, -1)
 
 
 class OneHot(nn.Embedding):

@@ -195,7 +195,7 @@ class TabularEngine:
     def epochs(self, rows: Rows) -> int:
         """Most epochs."""
         given = self.params["max_epochs"]
-        return defaults.max_epochs(len(rows), self.rows_per_batch(rows)) if given is None else int(given)
+        return defaults.max_epochs(self.params, len(rows), self.rows_per_batch(rows)) if given is None else int(given)
 
     def _features(self, rows: Rows) -> FeatureTensors:
         if self.start is not None:

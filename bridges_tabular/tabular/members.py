@@ -11,12 +11,12 @@ import torch
 from pytorch_tabular.config import ModelConfig
 from pytorch_tabular.models.base_model import BaseModel
 from pytorch_tabular.models.common.layers import Embedding1dLayer
-from tabm import EnsembleView, LinearBatchEnsemble, LinearEnsemble
+from tabm import LinearBatchEnsemble, LinearEnsemble
 from torch import Tensor, nn
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.tabular.choices import unknown
-from bridges_tabular.tabular.embeddings import EMBEDDINGS, NumberEmbeddings, input_layer
+from bridges_tabular.tabular.embeddings import EMBEDDINGS, MemberEmbeddings, input_layer
 
 SHARINGS = ("packed", "batch_ensemble")
 
@@ -54,10 +54,11 @@ class MemberMLPConfig(ModelConfig):
         },
     )
     embedding: str = field(
-        default="piecewise_linear",
+        default="mixed",
         metadata={
             "help": "Of numbers, which stand beside it: piecewise_linear between training quantiles, pbld or plr, "
-            "periodic as in RealMLP and as in the paper on embeddings, or none.",
+            "periodic as in RealMLP and as in the paper on embeddings, mixed, which is piecewise_linear and pbld in "
+            "every other member, or none.",
             "choices": list(EMBEDDINGS),
         },
     )
@@ -152,8 +153,9 @@ class MemberMLPBackbone(nn.Module):
         super().__init__()
         k = config.n_members
         self.n_numbers = int(config.continuous_dim)
-        self.embeddings = NumberEmbeddings(
+        self.embeddings = MemberEmbeddings(
             config.embedding,
+            k,
             self.n_numbers,
             dim=config.embedding_dim,
             n_bins=config.embedding_bins,
@@ -161,7 +163,6 @@ class MemberMLPBackbone(nn.Module):
             scale=config.frequency_scale,
         )
         n_inputs = self.embeddings.output_dim + n_categorical
-        self.view = EnsembleView(k=k)
         self.scale = nn.Parameter(torch.ones(k, n_inputs)) if config.input_scale else None
         layers: list[nn.Module] = []
         width = n_inputs
@@ -181,11 +182,8 @@ class MemberMLPBackbone(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Hidden features of shape (n, members, output_dim)."""
-        embedded = self.embeddings(features[:, : self.n_numbers])
-        viewed = self.view(torch.cat([embedded, features[:, self.n_numbers :]], dim=1))
-        if self.scale is not None:
-            viewed = viewed * self.scale
-        hidden: Tensor = self.layers(viewed)
+        read = self.embeddings(features[:, : self.n_numbers], features[:, self.n_numbers :])
+        hidden: Tensor = self.layers(read if self.scale is None else read * self.scale)
         return hidden
 
 

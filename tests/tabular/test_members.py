@@ -97,6 +97,7 @@ def plain_linear(layer, member):
         {"embedding": "pbld", "embedding_dim": 2, "frequencies": 3},
         {"embedding": "piecewise_linear", "embedding_dim": 2, "embedding_bins": 4},
         {"embedding": "plr", "embedding_dim": 2, "frequencies": 3},
+        {"embedding": "mixed", "embedding_dim": 2, "frequencies": 3, "embedding_bins": 4, "input_scale": True},
     ],
     ids=str,
 )
@@ -111,13 +112,16 @@ def test_each_member_is_a_perceptron_of_its_own(sharing, params):
 
     embeddings = model.embedding_layer.cat_embedding_layers
     codes = [layer.weight[column] for layer, column in zip(embeddings, batch["categorical"].T, strict=True)]
-    inputs = torch.cat([model.backbone.embeddings(batch["continuous"]), *codes], dim=1)
+    each = list(model.backbone.embeddings.each)
+    assert len(each) == (2 if params.get("embedding") == "mixed" else 1)
     hidden = [layer for layer in model.backbone.layers if isinstance(layer, LinearEnsemble | LinearBatchEnsemble)]
     for member in range(3):
         head, place = (model.head, member) if member < 2 else (model.point_head, 0)
         layers = [(plain_linear(layer, member), getattr(nn, params["activation"])()) for layer in hidden]
         alone = nn.Sequential(*itertools.chain(*layers), plain_linear(head, place))
         scale = model.backbone.scale[member] if params.get("input_scale") else 1.0
+        # of two embeddings, neighbours read different ones
+        inputs = torch.cat([each[member % len(each)](batch["continuous"]), *codes], dim=1)
         found = output["members"][:, member] if member < 2 else output["points"][:, 0]
         torch.testing.assert_close(found, alone(inputs * scale), rtol=1e-4, atol=1e-4)
     widths = [int(width) for width in params["layers"].split("-")]
@@ -295,7 +299,7 @@ def test_bins_of_embeddings_are_placed_on_the_training_rows(frame, inside):
     (rows,) = datamodule.train_dataloader(350)
     expected = PiecewiseLinear(rows["continuous"].shape[1], SMALL["embedding_bins"], SMALL["embedding_dim"])
     expected.fit(rows["continuous"].numpy())
-    found = (model.inner if inside else model).backbone.embeddings.embeddings
+    found = (model.inner if inside else model).backbone.embeddings.each[0].embeddings
     assert list(expected.buffers())
     for one, other in zip(found.buffers(), expected.buffers(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -384,10 +388,10 @@ def test_members_stay_in_the_range_of_the_targets_and_the_margin(table, scheme, 
 def test_another_backbone_has_one_member_and_no_share(table, regressor):
     X, y = table
     for params in ({}, {"scheme": "least_squares"}, {"least_squares_share": 0.0}):
-        model = regressor(max_epochs=1, **params).fit(X, y)
+        model = regressor(backbone="CategoryEmbeddingModelConfig", max_epochs=1, **params).fit(X, y)
         np.testing.assert_allclose(model.predict_members(X), model.predict(X)[:, None], rtol=1e-6)
     with pytest.raises(ValueError, match=r"^least_squares_share: CategoryEmbeddingModelConfig has no members.*$"):
-        regressor(least_squares_share=0.5).fit(X, y)
+        regressor(backbone="CategoryEmbeddingModelConfig", least_squares_share=0.5).fit(X, y)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, "half"])

@@ -254,17 +254,18 @@ def _covering(values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 def _default(name: str, params: Mapping[str, Any]) -> Any:
     key, _, rest = name.partition(".")
     if key == "backbone_params":
-        return _backbone_default(rest, params["backbone"], params[key])
+        return _backbone_default(rest, params)
     value = params[key]
     return value if not rest or value is None else value.get(rest)
 
 
-def _backbone_default(name: str, backbone: str, given: dict[str, Any] | None) -> Any:
+def _backbone_default(name: str, params: Mapping[str, Any]) -> Any:
     # seconds to import, and only studies of networks need them
     from bridges_tabular.tabular.defaults import backbone_params
     from bridges_tabular.tabular.inner import config_class
 
-    known = backbone_params(backbone, given)
+    backbone = params["backbone"]
+    known = backbone_params(backbone, params["backbone_params"], params["preset"])
     if name in known:
         return known[name]
     field = config_class(backbone).__dataclass_fields__.get(name)

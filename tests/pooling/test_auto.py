@@ -29,7 +29,8 @@ def trees(**params: Any) -> Any:
 
 
 def network(**params: Any) -> Any:
-    return TabularBridgeRegressor(scheme="soft", n_bins=8, backbone_params={"layers": "16"}, **params)
+    own = {"n_bins": 8, "backbone_params": {"layers": "16"}}
+    return TabularBridgeRegressor("CategoryEmbeddingModelConfig", scheme="soft", **(own | params))
 
 
 def auto(*members: Any, **params: Any) -> Any:

@@ -35,7 +35,7 @@ def trees(scheme: str = "soft", **params: Any) -> Any:
 
 def network(**params: Any) -> Any:
     small = {"max_epochs": 3, "n_bins": 8, "backbone_params": {"layers": "16"}}
-    return TabularBridgeRegressor(scheme="soft", **(small | params))
+    return TabularBridgeRegressor("CategoryEmbeddingModelConfig", scheme="soft", **(small | params))
 
 
 def pool(*members: Any, **params: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -93,6 +94,15 @@ class Results:
         # one call of the system, which no interrupt cuts in two
         with self._path.open("ab", buffering=0) as file:
             file.write(text.getvalue().encode())
+
+
+def peak_of_this_process() -> float:
+    """Peak memory in MB; where Linux does not tell, that which a parent process left counts too."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return float(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def geometric_mean(ratios: Array) -> tuple[float, float]:

@@ -168,6 +168,10 @@ def _bridge(
     return Alternative(f"bridges_tabular.{engine}", fit)
 
 
+def _on_catboost(seed: int) -> XGBBridgeRegressor:
+    return XGBBridgeRegressor(location={"estimator": "catboost.CatBoostRegressor"}, n_jobs=1, random_state=seed)
+
+
 def _network(**params: Any) -> Alternative:
     return _bridge(lambda seed: TabularBridgeRegressor(**params, random_state=seed), "tabular")
 
@@ -179,6 +183,7 @@ ALTERNATIVES = {
     "catboost": Alternative("catboost", _catboost),
     "catboost_uncertainty": Alternative("catboost", _catboost_uncertainty),
     "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
+    "bridge_catboost": _bridge(_on_catboost, "boosting")._replace(module="catboost"),
     "bridge_network": _network(),
     "bridge_pool": _bridge(_pool, "pooling"),
     "bridge_network_fast": _network(preset="fast"),

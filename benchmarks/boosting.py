@@ -88,7 +88,7 @@ def location_alone(seed: int) -> Callable[[Split], Outcome]:
         assert location is not None
 
         def predict(part: Part) -> tuple[Any, None]:
-            standard = location.predict(features.values(part.X))
+            standard = location.predict(part.X, features.values(part.X))
             return model.scale_.restore(standard[:, None])[:, 0], None
 
         return Outcome(predict, 0)

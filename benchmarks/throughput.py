@@ -18,7 +18,6 @@ import gc
 import io
 import logging
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,12 +25,12 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from _data import peak_of_this_process
 
 from bridges_tabular import TabularBridgeRegressor
 
@@ -229,15 +228,6 @@ def print_prediction(rows: int, columns: int, layers: str, repeats: int) -> None
     for name, value in best.items():
         print(f"  {name:22} {value:8.3f} s {rows / value:12,.0f} rows/s")
     print(f"  pytorch-tabular / ours: {best['pytorch-tabular LS'] / best['end_to_end k=32']:.1f}")
-
-
-def peak_of_this_process() -> float:
-    """Peak memory in MB; where Linux does not tell, that which a parent process left counts too."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return float(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def peak_megabytes(name: str, rows: int, columns: int, layers: str) -> float:

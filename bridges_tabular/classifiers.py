@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,21 +15,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
+from bridges_tabular.regressors import estimators
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
-from bridges_tabular.regressors.engine import NotTrusted
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.tables import TableEncoder
-from bridges_tabular.regressors.words import one_line
 
 if TYPE_CHECKING:
     from bridges_tabular.regressors.engine import State
-
-# classifiers are written for whole numbers of a machine word
-_BITS = 64
 
 Placement = Literal["blend", "quantile", "uniform", "kmeans"]
 
@@ -150,18 +144,23 @@ class ClassifierBridgeRegressor(BridgeRegressor):
 
     def _classifier(self) -> Any:
         """An unfitted copy of the classifier."""
-        estimator = _imported(self.estimator) if isinstance(self.estimator, str) else clone(self.estimator)
-        for name, value in (self.estimator_params or {}).items():
-            if isinstance(value, int) and value.bit_length() >= _BITS:
-                raise ValueError(f"estimator_params: {name} must be a whole number of less than {_BITS} bits")
+        params = self.estimator_params or {}
         try:
-            estimator.set_params(**(self.estimator_params or {}))
-            # scikit-learn's own check what they were given before they fit
-            if hasattr(estimator, "_parameter_constraints"):
-                estimator._validate_params()
+            estimators.check_sizes(params)
+            estimator = self._imported() if isinstance(self.estimator, str) else clone(self.estimator)
+            estimator.set_params(**params)
+            estimators.check_values(estimator)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"estimator_params: {' '.join(str(error).split())}") from None
+            said = " ".join(str(error).split())
+            raise ValueError(said if said.startswith("estimator: ") else f"estimator_params: {said}") from None
         return estimator
+
+    def _imported(self) -> Any:
+        kind = estimators.imported(self.estimator, ("fit", "predict_proba"), "classifier")
+        try:
+            return kind()
+        except TypeError as error:
+            raise ValueError(f"estimator: {self.estimator} cannot be made without arguments: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -184,17 +183,15 @@ class TrainedClassifier:
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Masses of the classes, and what they decode to."""
         pi = np.zeros((len(X), self.codec.bins.n_bins))
-        with _refusals(self.estimator):
+        with estimators.refusals(self.estimator):
             pi[:, self.estimator.classes_] = self.estimator.predict_proba(X)
         point = self.codec.decode(torch.from_numpy(pi.astype(np.float32))).double().numpy()
         return [Forecast(point, pi)]
 
     def state(self) -> State:
         """The codec's tensors, and the classifier as skops writes it."""
-        skops = _skops()
-        content = np.frombuffer(skops.dumps(self.estimator), dtype=np.uint8)
         arrays = {f"codec.{name}": tensor.numpy() for name, tensor in self.codec.state_dict().items()}
-        return {}, arrays | {"estimator": content}
+        return {}, arrays | {"estimator": estimators.dump(self.estimator)}
 
 
 @dataclass(frozen=True)
@@ -210,7 +207,7 @@ class ClassifierEngine:
         codec = self._codec().fit(rows.y[:, 0], rows.weight).requires_grad_(False)
         weights = {} if rows.weight is None else {"sample_weight": rows.weight}
         estimator = self.make_classifier()
-        with _refusals(estimator):
+        with estimators.refusals(estimator):
             estimator.fit(rows.X, codec.bins.assign(rows.y[:, 0]), **weights)
         report(1, 1, {})
         return TrainedClassifier(estimator, codec)
@@ -224,47 +221,11 @@ class ClassifierEngine:
             If the file holds other types.
         """
         codec = self._codec().restore(arrays.part("codec."))
-        skops, content = _skops(), arrays.take("estimator", None, dtype=np.uint8).tobytes()
-        held = skops.get_untrusted_types(data=content)
-        foreign = [name for name in held if not name.startswith("sklearn.") and name not in trusted]
-        if foreign:
-            raise NotTrusted(f"the saved classifier holds {', '.join(foreign)}: name them in trusted to load them")
-        estimator = skops.loads(content, trusted=held)
+        content = arrays.take("estimator", None, dtype=np.uint8).tobytes()
+        estimator = estimators.restored(content, trusted, "classifier")
         if not np.isin(estimator.classes_, np.arange(codec.bins.n_bins)).all():
             raise arrays.error("estimator", "is a classifier of other bins")
         return TrainedClassifier(estimator, codec.requires_grad_(False))
 
     def _codec(self) -> TargetCodec:
         return TargetCodec("hard", self.n_bins, self.placement)
-
-
-@contextmanager
-def _refusals(estimator: Any) -> Iterator[None]:
-    """Say in a line what a classifier refuses, and that it does; its own error, which may be of many, is the cause."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        said = one_line(" ".join(str(error).split()))
-        raise kind(f"{type(estimator).__name__} refuses the table: {said}") from error
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name) if module else None
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"estimator: cannot import {path!r}: {error}") from None
-    if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "predict_proba")):
-        raise ValueError(f"estimator: {path!r} is not the import path of a classifier with fit and predict_proba")
-    try:
-        return found()
-    except TypeError as error:
-        raise ValueError(f"estimator: {path} cannot be made without arguments: {error}") from None
-
-
-def _skops() -> Any:
-    try:
-        return import_module("skops.io")
-    except ImportError as error:
-        raise ImportError('saving a classifier needs skops: pip install "bridges-tabular[skops]"') from error

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.boosting.engine import BoostedBridge
 from bridges_tabular.boosting.features import Values
+from bridges_tabular.boosting.location import TreesLocation
 from bridges_tabular.boosting.targets import BinnedTarget
 
 Floats = NDArray[np.float64]
@@ -23,17 +24,24 @@ def contributions(model: BoostedBridge, values: Values) -> Floats:
     own (Aumann and Shapley 1974), which keeps their sum: that of the margins' contributions, each times the mean slope
     of the decoded value on that line. What the trees over bins take from the location as a feature goes to the features
     in the shares that these have, by absolute value, in the location. In standard units.
+
+    Raises
+    ------
+    ValueError
+        If the location is of regressors of other libraries.
     """
     p = values.shape[1]
+    if not isinstance(model.location, TreesLocation | None):
+        raise ValueError(f"contributions are not known of a location of {model.location.name}'s regressors")
     if not isinstance(model.target, BinnedTarget):
         return model.trees.contributions(values)
     located = np.zeros((len(values), p + 1))
     if model.location is not None:
         for share, trees in zip(model.location.shares, model.location.models, strict=True):
             located += share * trees.contributions(values)
-        values = model.location.append(values, model.location.predict(values))
+        values = model.location.append(values, model.location.predict(None, values))
     margins = model.trees.contributions(values)
-    decoded = _decode(model.target, margins.reshape(len(values), -1, margins.shape[-1]))
+    decoded = model.share * _decode(model.target, margins.reshape(len(values), -1, margins.shape[-1]))
     if model.location is None:
         return decoded
     weights = np.abs(located[:, :-1])

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from bridges_tabular.boosting.booster import Booster, Output, Trees
-from bridges_tabular.boosting.features import Values
+from bridges_tabular.boosting.booster import Booster, Output, Params, Trees
+from bridges_tabular.boosting.features import Features, Values
+from bridges_tabular.core.arrays import Arrays
+from bridges_tabular.regressors.lines import in_one_line
+from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
+Single = NDArray[np.float32]
+# called with the number of a step, counted from 1, and its scores
+Report = Callable[[int, Mapping[str, float]], None]
 
 _FOLDS = 4
 # fold models take half the rounds at twice the rate
@@ -20,14 +29,20 @@ _FOLD_SPEED = 2
 
 
 class Sample(NamedTuple):
-    """Features of shape (n, p), targets of shape (n,) in standard units, and their weights."""
+    """A table and its features of shape (n, p), targets of shape (n,) in standard units, and their weights."""
 
+    X: pd.DataFrame
     values: Values
     y: Floats
     weight: Floats | None
 
+    def take(self, rows: NDArray[np.bool_]) -> Sample:
+        """The rows of a mask."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Sample(self.X[rows], self.values[rows], self.y[rows], weight)
 
-class CrossFittedLocation:
+
+class Location(ABC):
     """Half a model of all training rows and half the mean of four fold models.
 
     A training row's out-of-fold location comes from the fold model that has not seen it, so that what is left of
@@ -36,12 +51,17 @@ class CrossFittedLocation:
 
     Parameters
     ----------
-    models : sequence of Trees
+    models : sequence
         The model of all rows, then the fold models.
     """
 
-    def __init__(self, models: Sequence[Trees]) -> None:
+    def __init__(self, models: Sequence[Any]) -> None:
         self.models = list(models)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """That of the models' library, in saved models."""
 
     @property
     def shares(self) -> Floats:
@@ -49,13 +69,29 @@ class CrossFittedLocation:
         folds = len(self.models) - 1
         return np.array([0.5] + [0.5 / folds] * folds)
 
-    def predict(self, values: Values) -> Floats:
-        """Location of rows with features of shape (n, p)."""
-        total = np.zeros(len(values))
-        read = self.models[0].read(values)
-        for share, model in zip(self.shares, self.models, strict=True):
-            total += share * model.margins(values, read)
-        return total
+    @abstractmethod
+    def predict(self, X: pd.DataFrame, values: Values) -> Floats:
+        """Location of the rows of a table, whose features are of shape (n, p)."""
+
+    @abstractmethod
+    def importances(self, features: Features) -> Single:
+        """Share of each of the user's columns, of shape (n_features_in_,).
+
+        Raises
+        ------
+        AttributeError
+            If the models have none.
+        """
+
+    @abstractmethod
+    def dump(self) -> list[NDArray[np.uint8]]:
+        """Each model in its library's own format, which holds no code.
+
+        Raises
+        ------
+        ValueError
+            If it has none.
+        """
 
     def append(self, values: Values, location: Floats) -> Values:
         """Features of shape (n, p + 1): those given, and the location."""
@@ -63,81 +99,168 @@ class CrossFittedLocation:
 
     def subtract(self, sample: Sample, location: Floats) -> Sample:
         """What the location leaves of the targets, with it as one more feature."""
-        return Sample(self.append(sample.values, location), sample.y - location, sample.weight)
+        return sample._replace(values=self.append(sample.values, location), y=sample.y - location)
 
 
-def fit_location(
-    booster: Booster,
-    params: dict[str, Any],
-    training: Sample,
-    validation: Sample | None,
-    *,
-    rounds: int,
-    early_stopping_rounds: int | None,
-    random: np.random.RandomState,
-    report: Callable[[int, Mapping[str, float]], None],
-) -> tuple[CrossFittedLocation, Floats, dict[str, list[float]]]:
-    """Fit the location.
+class Located(NamedTuple):
+    """A fitted location, that of each training row (n,) by models that have not seen it, and early stopping's log."""
 
-    Parameters
+    location: Location
+    out_of_fold: Floats
+    log: dict[str, list[float]]
+
+
+class LocationModels(Protocol):
+    """What a location consists of, and how it is fitted."""
+
+    @property
+    def steps(self) -> int:
+        """The most steps that a fit reports."""
+        ...
+
+    def fit(
+        self, training: Sample, validation: Sample | None, *, seed: int, random: np.random.RandomState, report: Report
+    ) -> Located:
+        """Fit a location; early stopping of the model of all rows watches the validation rows.
+
+        Parameters
+        ----------
+        training, validation : Sample
+        seed : int
+            Of the models.
+        random : RandomState
+            Draws the folds.
+        report : callable
+        """
+        ...
+
+    def restore(self, name: str, count: int, boosters: Arrays, trusted: Collection[str]) -> Location:
+        """Rebuild a location of so many models of a library from arrays ``location.0``, ``location.1`` and so on."""
+        ...
+
+
+class TreesLocation(Location):
+    """A location of the boosters that the bins are learned with, too."""
+
+    models: list[Trees]
+    name = "trees"
+
+    def predict(self, X: pd.DataFrame | None, values: Values) -> Floats:
+        """Location of rows with features of shape (n, p)."""
+        total = np.zeros(len(values))
+        read = self.models[0].read(values)
+        for share, model in zip(self.shares, self.models, strict=True):
+            total += share * model.margins(values, read)
+        return total
+
+    def importances(self, features: Features) -> Single:
+        """Share of each of the user's columns in the mean gain of splits."""
+        each: Single = np.stack([trees.importances() for trees in self.models])
+        return features.by_source(self.shares.astype(np.float32) @ each)
+
+    def dump(self) -> list[NDArray[np.uint8]]:
+        """The boosters."""
+        return [np.frombuffer(trees.save(), dtype=np.uint8) for trees in self.models]
+
+
+@dataclass(frozen=True)
+class TreesModels:
+    """A location of squared-error trees; the fold models take half of the first one's rounds at twice its rate.
+
+    Attributes
     ----------
     booster : Booster
     params : dict
-        Parameters of the trees of the model of all rows.
-    training, validation : Sample
-        Early stopping of the model of all rows watches the validation rows; the fold models take half of its rounds at
-        twice its rate.
-    rounds, early_stopping_rounds, report
-        Of the model of all rows.
-    random : RandomState
-        Draws the folds.
-
-    Returns
-    -------
-    location : CrossFittedLocation
-    out_of_fold : array of shape (n,)
-        Location of the training rows.
-    log : dict
-        Of early stopping.
+        Of the trees of the model of all rows.
+    rounds : int
+        Most rounds of that model.
+    early_stopping_rounds : int or None
+    features : Features
     """
-    output = Output.squared_error()
-    whole = booster.matrix(training.values, output, training.y, training.weight)
-    held_out = None
-    if validation is not None:
-        held_out = booster.matrix(validation.values, output, validation.y, validation.weight, ref=whole)
-    main = booster.train(
-        output,
-        params,
-        whole,
-        held_out,
-        rounds,
-        scores=["rmse"],
-        early_stopping_rounds=early_stopping_rounds,
-        report=report,
-    )
-    folds = _assign_folds(len(training.y), random)
-    fold_rounds = max(1, (main.best_iteration + 1) // _FOLD_SPEED)
-    n_folds = int(folds.max()) + 1
-    workers, own = booster.share_threads(n_folds)
-    fold_params = params | own | {"learning_rate": params["learning_rate"] * _FOLD_SPEED}
-    out_of_fold = np.empty(len(folds))
 
-    def fit_fold(fold: int) -> Trees:
-        inside = folds != fold
-        rows = booster.matrix(training.values, output, training.y, training.weight, rows=inside, ref=whole)
-        trees = booster.train(output, fold_params, rows, None, fold_rounds, scores=["rmse"]).trees
-        out_of_fold[~inside] = trees.margins(training.values[~inside])
-        return trees
+    booster: Booster
+    params: Params
+    rounds: int
+    early_stopping_rounds: int | None
+    features: Features
 
-    with ThreadPoolExecutor(workers) as pool:
-        fold_models = list(pool.map(fit_fold, range(n_folds)))
-    return CrossFittedLocation([main.trees, *fold_models]), out_of_fold, main.log
+    @property
+    def steps(self) -> int:
+        """Rounds of the model of all rows."""
+        return self.rounds
+
+    def fit(
+        self, training: Sample, validation: Sample | None, *, seed: int, random: np.random.RandomState, report: Report
+    ) -> Located:
+        """Fit; see ``LocationModels``."""
+        booster, params, output = self.booster, self.params | {"seed": seed}, Output.squared_error()
+        whole = booster.matrix(training.values, output, training.y, training.weight)
+        held_out = None
+        if validation is not None:
+            held_out = booster.matrix(validation.values, output, validation.y, validation.weight, ref=whole)
+        main = booster.train(
+            output,
+            params,
+            whole,
+            held_out,
+            self.rounds,
+            scores=["rmse"],
+            early_stopping_rounds=self.early_stopping_rounds,
+            report=report,
+        )
+        folds = assign_folds(len(training.y), random)
+        fold_rounds = max(1, (main.best_iteration + 1) // _FOLD_SPEED)
+        n_folds = int(folds.max()) + 1
+        workers, own = booster.share_threads(n_folds)
+        fold_params = params | own | {"learning_rate": params["learning_rate"] * _FOLD_SPEED}
+        out_of_fold = np.empty(len(folds))
+
+        def fit_fold(fold: int) -> Trees:
+            inside = folds != fold
+            rows = booster.matrix(training.values, output, training.y, training.weight, rows=inside, ref=whole)
+            trees = booster.train(output, fold_params, rows, None, fold_rounds, scores=["rmse"]).trees
+            out_of_fold[~inside] = trees.margins(training.values[~inside])
+            return trees
+
+        with ThreadPoolExecutor(workers) as pool:
+            fold_models = list(pool.map(fit_fold, range(n_folds)))
+        return Located(TreesLocation([main.trees, *fold_models]), out_of_fold, main.log)
+
+    def restore(self, name: str, count: int, boosters: Arrays, trusted: Collection[str]) -> TreesLocation:
+        """Rebuild; see ``LocationModels``."""
+        if name != TreesLocation.name:
+            raise ValueError(f"the location is of {shown(name)}, expected {TreesLocation.name!r}")
+        output = Output.squared_error()
+        return TreesLocation(
+            [load_trees(self.booster, self.features, boosters, f"location.{i}", output) for i in range(count)]
+        )
 
 
-def _assign_folds(n: int, random: np.random.RandomState) -> NDArray[np.int64]:
-    """Fold of each row."""
+def assign_folds(n: int, random: np.random.RandomState) -> NDArray[np.int64]:
+    """Fold of each of n rows, drawn at random.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two rows.
+    """
     if n < 2:
         raise ValueError(f"n_samples = {n}: a cross-fitted location needs at least 2 training rows with a weight")
     folds = np.empty(n, dtype=np.int64)
     folds[random.permutation(n)] = np.arange(n) % min(_FOLDS, n)
     return folds
+
+
+def load_trees(
+    booster: Booster, features: Features, boosters: Arrays, name: str, output: Output, *, located: bool = False
+) -> Trees:
+    """A saved booster, tried on a row; one that is located has one feature more than the table."""
+    content = boosters.take(name, None, dtype=np.uint8)
+    try:
+        trees = booster.load(content.tobytes(), output, located)
+        found = trees.margins(np.zeros((1, len(features.is_category) + located), dtype=np.float32)).size
+    except ValueError as error:
+        raise boosters.error(name, f"is no booster of this model: {in_one_line(error)}") from None
+    if found != output.n_margins:
+        raise boosters.error(name, f"is a booster with {found} outputs, expected {output.n_margins}")
+    return trees

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from bridges_tabular.boosting.engine import BoostedBridge, BoostingEngine
 from bridges_tabular.boosting.explain import contributions
+from bridges_tabular.boosting.foreign import plain_location
+from bridges_tabular.boosting.location import TreesLocation
 from bridges_tabular.boosting.settings import Settings
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
@@ -39,8 +41,11 @@ class XGBBridgeRegressor(BridgeRegressor):
     With ``location="cross_fitted"`` there are stages. First a *location*: a squared-error model of all training rows,
     and four models that each leave a quarter of them out; half the first and half the mean of the four is the location
     of a new row. Then the *bins*: they lie on what the out-of-fold location leaves of the training targets, and trees
-    learn from the features and the location which of them are likely. With ``location="none"`` the bins lie on the
-    target itself, the form of the paper (arXiv 2502.02996), and there is that stage alone.
+    learn from the features and the location which of them are likely. The point prediction is the location plus a share
+    of the mean over the bins: between 0 and 1 that with the least squared error on the validation rows, with a normal
+    prior of 1 and a deviation of 1/4 for it; 1 without such rows.
+    With ``location="none"`` the bins lie on the target itself, the form of the paper (arXiv 2502.02996), and there is
+    that stage alone.
 
     Parameters
     ----------
@@ -50,8 +55,10 @@ class XGBBridgeRegressor(BridgeRegressor):
         leaves per round: fixed codes ("soft"), codes learned beforehand by auto-encoding ("pretrained"), or codes and
         decoder that go on learning the full objective between rounds 8, 16, 32 and so on ("end_to_end").
         "least_squares" is ``reg:squarederror``, the baseline, without bins.
-    location : {"cross_fitted", "none"}, default="cross_fitted"
-        What the bins are centred on.
+    location : {"cross_fitted", "none"}, regressor or dict, default="cross_fitted"
+        What the bins are centred on. A regressor of scikit-learn's kind, such as ``CatBoostRegressor(depth=8)``, takes
+        the place of the location's trees, and five copies of it are fitted. A dict names one by import path, with its
+        parameters: ``{"estimator": "catboost.CatBoostRegressor", "params": {"depth": 8}}``. See Notes.
     n_bins : int, default=32
         Number of bins k.
     placement : {"blend", "quantile", "uniform", "kmeans"}, default="blend"
@@ -107,6 +114,10 @@ class XGBBridgeRegressor(BridgeRegressor):
     n_jobs : int, optional
         Number of threads, shared by the fold models. Default: all.
     random_state : int, RandomState instance or None, default=0
+    monotone_constraints : dict, optional
+        Directions of the prediction in columns of numbers, by name: ``{"carat": 1}``, -1 for down. The trees of the
+        location hold them, ours, or those of CatBoost, LightGBM, XGBoost or HistGradientBoostingRegressor, and the bins
+        add nothing to the point: the mean of the distribution keeps the directions, its quantiles need not.
     callbacks : list of xgboost.callback.TrainingCallback, optional
         Called in the last stage. The validation rows are called "validation_0" in their log, whose scores are of the
         standardised target.
@@ -139,6 +150,16 @@ class XGBBridgeRegressor(BridgeRegressor):
     Trees with scalar leaves split categories natively; those with vector leaves see their codes as ordered
     numbers. Missing values and unseen categories go where XGBoost learned to send missing values.
 
+    A regressor as ``location`` learns the target less its mean, in standard deviations, and gets ``random_state`` and
+    ``n_jobs`` where it has none of its own. CatBoost, LightGBM, XGBoost and HistGradientBoostingRegressor get numbers
+    and categories as each wants them, and stop early on the validation rows after ``early_stopping_rounds``, unless
+    they have settings of their own (HistGradientBoostingRegressor has); the fold models take the rounds that the first
+    one came to. A regressor of this package gets the table, and watches the validation rows in every model. Any other
+    gets the table as ``fit`` was given it, without validation rows. ``n_estimators`` and the other parameters of trees
+    are then those over bins alone. ``save`` writes CatBoost, LightGBM and XGBoost in their own formats and others by
+    skops (``pip install "bridges-tabular[skops]"``); ``load`` trusts scikit-learn's types, others are named in
+    ``trusted``.
+
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
@@ -150,7 +171,7 @@ class XGBBridgeRegressor(BridgeRegressor):
 
     _parameter_constraints: dict[str, Any] = {
         "scheme": [StrOptions({"least_squares", "hard", "soft", "pretrained", "end_to_end"})],
-        "location": [StrOptions({"cross_fitted", "none"})],
+        "location": [StrOptions({"cross_fitted", "none"}), dict, HasMethods(["fit", "predict", "get_params"])],
         **constraints(*_SHARED, optional=("regression_weight",)),
         **CALIBRATION_CONSTRAINTS,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -168,6 +189,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         "device": [str],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
+        "monotone_constraints": [dict, None],
         "callbacks": [list, None],
         "verbosity": [Interval(Integral, 0, 3, closed="both")],
         "xgb_params": [dict, None],
@@ -177,7 +199,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         self,
         scheme: Literal["least_squares", "hard", "soft", "pretrained", "end_to_end"] = "end_to_end",
         *,
-        location: Literal["cross_fitted", "none"] = "cross_fitted",
+        location: Any = "cross_fitted",
         n_bins: int = PARAMETERS["n_bins"].default,
         placement: Literal["blend", "quantile", "uniform", "kmeans"] = "blend",
         margin: float = PARAMETERS["margin"].default,
@@ -203,6 +225,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         device: str = "cpu",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
+        monotone_constraints: dict[str, Literal[-1, 0, 1]] | None = None,
         callbacks: Sequence[xgb.callback.TrainingCallback] | None = None,
         verbosity: int = 1,
         xgb_params: dict[str, Any] | None = None,
@@ -234,6 +257,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.monotone_constraints = monotone_constraints
         self.callbacks = callbacks
         self.verbosity = verbosity
         self.xgb_params = xgb_params
@@ -271,6 +295,11 @@ class XGBBridgeRegressor(BridgeRegressor):
         array of shape (n, p + 1)
             A column for each feature, and what all predictions start from; rows sum to ``predict(X)`` up to single
             precision. In the units of the target.
+
+        Raises
+        ------
+        ValueError
+            If the location is a regressor of another library's.
         """
         model = self._bridge
         shares = contributions(model, model.features.values(check_table(self, X, reset=False)))
@@ -286,17 +315,22 @@ class XGBBridgeRegressor(BridgeRegressor):
         """
         return self._bridge.trees.booster  # type: ignore[attr-defined, no-any-return]
 
-    def get_location_boosters(self) -> list[xgb.Booster]:
-        """Return the location's boosters: that of all rows, then the fold models."""
+    def get_location_boosters(self) -> list[Any]:
+        """Return the location's boosters, or its fitted regressors: that of all rows, then the fold models.
+
+        Of LightGBM they are boosters, too.
+        """
         location = self._bridge.location
-        return [] if location is None else [trees.booster for trees in location.models]  # type: ignore[attr-defined]
+        if isinstance(location, TreesLocation):
+            return [trees.booster for trees in location.models]  # type: ignore[attr-defined]
+        return [] if location is None else location.models
 
     @property
     def feature_importances_(self) -> NDArray[np.float32]:
         """Share of each feature in the mean gain of splits, of shape (p,); computed as XGBRegressor's.
 
         On a cross-fitted location these are the importances for the location: those of its boosters, in the shares
-        they have in it.
+        they have in it, as their library computes them. A regressor without importances of columns has none here.
         """
         return self._bridge.importances()
 
@@ -333,7 +367,7 @@ class XGBBridgeRegressor(BridgeRegressor):
         return None if self.early_stopping_rounds is None else self.validation_fraction
 
     def _saved_params(self) -> dict[str, Any]:
-        return super()._saved_params() | {"callbacks": None}
+        return super()._saved_params() | {"callbacks": None, "location": plain_location(self.location)}
 
     def _engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngine:
         return self._settings().engine(columns, prepared)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ from xgboost.callback import TrainingCallback
 
 from bridges_tabular.boosting.booster import Output, Params
 from bridges_tabular.boosting.xgboost import output_params
-from bridges_tabular.regressors.words import one_line, shown
+from bridges_tabular.regressors.words import hint, one_line, shown
 
 _LONGEST_REASON = 160
 
@@ -60,7 +59,7 @@ def check_params(params: Params, further: Params, outputs: Iterable[Output]) -> 
     known = set(_keys(config))
     for name in further:
         if name not in known:
-            raise ValueError(f"xgb_params: XGBoost has no parameter {shown(name)}{_nearest(name, known)}")
+            raise ValueError(f"xgb_params: XGBoost has no parameter {shown(name)}{hint(name, known)}")
     used = config["learner"]["generic_param"]["device"]
     if not params["device"].startswith("cpu") and used.startswith("cpu"):
         raise ValueError(f"device={params['device']!r}: XGBoost finds no such device here; use 'cpu'")
@@ -90,8 +89,3 @@ def _keys(config: Any) -> Iterator[str]:
         for name, value in config.items():
             yield name
             yield from _keys(value)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

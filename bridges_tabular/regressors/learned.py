@@ -15,11 +15,17 @@ from bridges_tabular.regressors.scale import TargetScale
 Floats = NDArray[np.float64]
 
 _CURVE_POINTS = 512
+_CODED_ROWS = 1 << 16
 
 
 def class_use(codec: TargetCodec, standard: Floats, weight: Floats | None) -> Floats:
     """Mean code of standardised training targets of shape (n,), of shape (k,)."""
-    use: Floats = np.average(psi_of(codec, standard), axis=0, weights=weight)
+    share = np.full(len(standard), 1.0 / len(standard)) if weight is None else weight / weight.sum()
+    use: Floats = np.zeros(codec.bins.n_bins)
+    # the codes of all rows would take more memory than their table
+    for start in range(0, len(standard), _CODED_ROWS):
+        rows = slice(start, start + _CODED_ROWS)
+        use += share[rows] @ psi_of(codec, standard[rows])
     return use
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -64,3 +66,15 @@ def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
         return text
     head = (longest - 3) * 2 // 3
     return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """What to add to an error about a name that is not known; empty where none is near.
+
+    Examples
+    --------
+    >>> hint("max_bins", ["max_bin", "eta"])
+    ", did you mean 'max_bin'?"
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

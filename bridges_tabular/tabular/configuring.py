@@ -12,7 +12,7 @@ from pytorch_tabular.config import DataConfig, OptimizerConfig, TrainerConfig
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.tabular.config import BridgeConfig
-from bridges_tabular.tabular.defaults import backbone_params, least_squares_share
+from bridges_tabular.tabular.defaults import backbone_params, learning_rate, least_squares_share
 from bridges_tabular.tabular.features import FeatureTensors
 
 # names of BridgeConfig's that a regressor has others for
@@ -40,7 +40,7 @@ def bridge_config(params: Mapping[str, Any]) -> BridgeConfig:
             head_config={"kind": params["head"], **(params["head_params"] or {})},
             encoder=params["encoder"],
             least_squares_share=least_squares_share(params),
-            learning_rate=float(params["learning_rate"]),
+            learning_rate=learning_rate(params),
             # numbers of NumPy are none of OmegaConf's
             **{name: PARAMETERS[name].kind(params[name]) for name in SHARED},
         )

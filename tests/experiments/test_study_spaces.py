@@ -24,6 +24,7 @@ COMBINATIONS = [
     *(("tabular", {"scheme": scheme}) for scheme in SCHEMES),
     *(("tabular", {"scheme": "soft", "backbone": backbone}) for backbone in backbone_names() if backbone != STACK),
     ("tabular", {"scheme": "soft", "backbone": STACK, "backbone_params": {"model_configs": MEMBERS}}),
+    ("xgboost", {"scheme": "soft", "location": {"estimator": "lightgbm.LGBMRegressor"}}),
     *(
         ("xgboost", {"scheme": scheme, "location": location})
         for scheme in XGB_SCHEMES
@@ -244,6 +245,40 @@ def test_any_two_values_of_a_space_are_tried_together(
             assert any(
                 config.get(one.name, ...) == value and config.get(other.name, ...) == beside for config in tried
             ), (one.name, value, other.name, beside)
+
+
+CATBOOST = {"estimator": "catboost.CatBoostRegressor", "params": {"depth": 5}}
+DEPTH = {"type": "int", "low": 2, "high": 8}
+
+
+def test_parameters_of_a_location_s_regressor_are_searched() -> None:
+    space = space_of("xgboost", {"location": CATBOOST}, space={"location.params.depth": DEPTH})
+    assert space.defaults["location.params.depth"] == 5
+    # those of the trees over bins, which are small beside a location
+    assert space.defaults["max_depth"] == 4
+    leaves = {"type": "int", "low": 2, "high": 80}
+    lightgbm = {"estimator": "lightgbm.LGBMRegressor"}
+    space = space_of("xgboost", {"location": lightgbm}, space={"location.params.num_leaves": leaves})
+    assert space.defaults["location.params.num_leaves"] == 31
+    suggested = space.suggest(optuna.trial.FixedTrial(space.defaults | {"location.params.num_leaves": 7}))
+    params = spaces.with_values({"location": lightgbm}, suggested)
+    assert params["location"] == lightgbm | {"params": {"num_leaves": 7}}
+    assert lightgbm == {"estimator": "lightgbm.LGBMRegressor"}
+
+
+@pytest.mark.parametrize(
+    ("location", "name", "message"),
+    [
+        (CATBOOST, "location.params.dept", "2 is refused: location.params: .*'dept'"),
+        (CATBOOST, "location.depth", "name a parameter of the estimator, as location.params.NAME"),
+        (CATBOOST, "location.params", "name a parameter of the estimator, as location.params.NAME"),
+        (CATBOOST, "location", "the model's location is a regressor; search in it, as location.params.NAME"),
+        ("cross_fitted", "location.params.depth", "the model's location is 'cross_fitted', not estimator and params"),
+    ],
+)
+def test_what_a_location_s_regressor_has_not_is_named(location: Any, name: str, message: str) -> None:
+    with pytest.raises(ExperimentError, match=rf"study.space.{name}: .*{message}|study.space.{name}: {message}"):
+        space_of("xgboost", {"location": location}, space={name: DEPTH})
 
 
 def test_an_empty_space_is_refused() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMRegressor
 from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier
 
@@ -50,6 +51,9 @@ def _pool(calibration: str = "pooled", **params: Any) -> Any:
 REGRESSORS: dict[str, Callable[..., Any]] = {
     **{f"trees, {scheme}": _trees(scheme) for scheme in TREES},
     "trees, end_to_end on the target": _trees("end_to_end", location="none"),
+    "trees, on a location of another library": _trees(
+        "end_to_end", location=LGBMRegressor(n_estimators=20, num_leaves=7)
+    ),
     **{f"network, {scheme}": _network(scheme) for scheme in NETWORKS},
     "classifier": _classifier,
     "pool": _pool,

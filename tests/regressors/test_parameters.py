@@ -74,6 +74,9 @@ def test_every_value_of_every_parameter_is_refused_in_a_line_or_can_be_fitted(mo
         # networks are slow: what they accept is fitted elsewhere, value by value
         if engine == "tabular" or (is_large and name.rpartition(".")[2] in SLOW):
             continue
+        # names of columns are checked against a table
+        if name == "monotone_constraints" and value:
+            continue
         prediction = regressor.fit(X[:30], Y[:30], eval_set=(X[30:], Y[30:])).predict(X)
         assert np.isfinite(prediction).all(), (name, value)
         fitted += 1

@@ -42,6 +42,17 @@ def test_more_time_is_more_epochs_and_more_members():
     assert counts == [4, 8, 16]
 
 
+def test_the_learning_rate_is_that_of_the_backbone():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    for params, rate in (
+        ({}, 6e-3),
+        ({"learning_rate": 1e-3}, 1e-3),
+        ({"backbone": "CategoryEmbeddingModelConfig", "backbone_params": {"layers": "4"}}, 3e-3),
+    ):
+        model = TabularBridgeRegressor(**({"n_bins": 4, "max_epochs": 1, "backbone_params": SMALL} | params))
+        assert model.fit(X, X[:, 0]).model_.hparams.learning_rate == rate
+
+
 def test_what_is_said_wins_over_a_preset():
     assert fitted(preset="best", max_epochs=3) == 3
     assert members(preset="best", backbone_params={**SMALL, "n_members": 3}) == 3

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bridges_tabular.core._cells import FloatArray, Rows
+from bridges_tabular.core._cells import FloatArray, Rows, joined
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration.atoms import Atoms, Ties, find_ties, pool_with_atoms
 from bridges_tabular.core.calibration.deconvolution import Deconvolution
 from bridges_tabular.core.calibration.pooling import NORMAL_QUANTILES, TAIL_WIDTH, Pool
-from bridges_tabular.core.calibration.residuals import LEVELS, LocalResiduals, thinned
+from bridges_tabular.core.calibration.residuals import LocalResiduals, thinned
 from bridges_tabular.core.calibration.sharpness import ITERATIONS, best_sharpness
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.encoders import TargetEncoder
@@ -160,9 +160,8 @@ class DistributionCalibrator:
             self._residuals = LocalResiduals.fit(target - outputs.point, outputs.point, spread, weight)
         if y_train is not None:
             trained = _column("y_train", y_train)
-            m = len(trained)
-            share = np.ones(m) if train_weight is None else _weight("train_weight", train_weight, m)
-            ties = find_ties(trained[share > 0], share[share > 0])
+            share = None if train_weight is None else _weight("train_weight", train_weight, len(trained))
+            ties = find_ties(trained, None) if share is None else find_ties(trained[share > 0], share[share > 0])
             if ties is not None:
                 self._atoms = self._best_atoms(ties, outputs, target, weight)
         return self
@@ -284,11 +283,7 @@ class DistributionCalibrator:
         parts = []
         if rows.pi is not None:
             assert self._deconvolution is not None
-            masses = self._deconvolution.sharpen(rows.pi, self._iterations)
-            no_tails = np.zeros((len(masses), 2))
-            sharp = Rows(self._deconvolution.edges, masses, no_tails, np.ones_like(no_tails))
-            histogram = BinnedDistribution._from_valid(sharp)
-            deviations = histogram.quantile(LEVELS) - histogram.mean[:, None]
+            deviations = self._deconvolution.deviations(rows.pi, self._iterations)
             parts.append(rows.point[:, None] + (self._width * self._narrowing(rows))[:, None] * deviations)
         if residuals is not None:
             parts.append(rows.point[:, None] + residuals)
@@ -309,7 +304,7 @@ class DistributionCalibrator:
                 pool = self._pool(rows, self._local(rows) if residuals is None else residuals[at])
                 yield at, pool.rows() if self._atoms is None else pool_with_atoms(pool, self._atoms)
 
-        return BinnedDistribution._from_valid(_joined(blocks(), len(outputs.point)))
+        return BinnedDistribution._from_valid(joined(blocks(), len(outputs.point)))
 
     def _best_atoms(self, ties: Ties, outputs: _Outputs, target: FloatArray, weight: FloatArray) -> Atoms | None:
         judged = thinned(len(target), _JUDGED_ROWS_ATOMS)
@@ -322,19 +317,6 @@ class DistributionCalibrator:
             made = BinnedDistribution._from_valid(pool.rows() if atoms is None else pool_with_atoms(pool, atoms))
             scores.append(float(np.average(made.crps(target), weights=weight)))
         return choices[int(np.argmin(scores))]
-
-
-def _joined(blocks: Iterator[tuple[slice, Rows]], n: int) -> Rows:
-    """Blocks of rows written into one batch as they come; shared edges stay shared."""
-    whole: Rows | None = None
-    for at, rows in blocks:
-        if whole is None:
-            edges = rows.edges if rows.edges.ndim == 1 else np.empty((n, rows.edges.shape[1]))
-            whole = Rows(edges, *(np.empty((n, array.shape[1])) for array in rows[1:]))
-        for into, array in zip(whole, rows, strict=True):
-            if into is not array and into.ndim == 2:
-                into[at] = array
-    return whole if whole is not None else Rows(np.zeros(2), np.empty((0, 1)), np.empty((0, 2)), np.empty((0, 2)))
 
 
 def _distinct(outputs: _Outputs, target: FloatArray, weight: FloatArray) -> tuple[_Outputs, FloatArray, FloatArray]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray, midpoints
+from bridges_tabular.core.calibration.residuals import LEVELS
 from bridges_tabular.core.encoders import HardEncoder, TargetEncoder
 
 # Fine cells in all, shared out over the classes: 4 to each of 32.
@@ -76,6 +77,21 @@ class Deconvolution:
         masses = theta.astype(np.float64)
         total: FloatArray = masses.sum(axis=1, keepdims=True)
         return masses / total
+
+    def deviations(self, pi: FloatArray, iterations: int) -> FloatArray:
+        """Quantiles (n, q) at :data:`LEVELS` of the masses after so many iterations, less their mean."""
+        # without iterations the fine cells say no more than the classes
+        edges, masses = (self.edges, self.sharpen(pi, iterations)) if iterations else (self.classes, pi)
+        reached = torch.cumsum(torch.from_numpy(masses), 1).numpy()
+        # rounding must leave the last level below the sum
+        wanted = LEVELS * reached[:, -1:]
+        cell = torch.searchsorted(torch.from_numpy(reached), torch.from_numpy(wanted)).numpy()
+        flat = cell + np.arange(len(cell))[:, None] * reached.shape[1]
+        held = masses.ravel().take(flat)
+        share = 1.0 - (reached.ravel().take(flat) - wanted) / np.maximum(held, np.finfo(np.float64).tiny)
+        quantiles: FloatArray = edges.take(cell) + np.clip(share, 0.0, 1.0, out=share) * np.diff(edges).take(cell)
+        quantiles -= (masses @ midpoints(edges))[:, None]
+        return quantiles
 
     def variances(self, pi: FloatArray, point: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Variance of pi (n,), and an estimate of it without the smoothing, for points in the units of the bins.

@@ -20,6 +20,10 @@ NORMAL_QUANTILES: FloatArray = torch.special.ndtri(torch.from_numpy(LEVELS)).num
 _ANCHORS: FloatArray = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 # Least mass of the normal component beyond an outer edge: a log score stays finite, however far the cells reach.
 _LEAST_TAIL = 1e-3
+# Cells of a part that are narrower, in sizes of its numbers, have no density but a mass: the cdf tells it.
+_LEAST_WIDTH = 1e-10
+# Room for the number of a part.
+_LABEL_BITS = np.int64(3)
 _REACHED: FloatArray = (LEVELS - LEVELS[0]) / (LEVELS[-1] - LEVELS[0])
 
 
@@ -35,8 +39,7 @@ class Pool(NamedTuple):
 
     def cdf(self, at: FloatArray) -> FloatArray:
         """F (b, p) at points (b, p)."""
-        z = (at - self.centre[:, None]) / self.deviation
-        value: FloatArray = torch.special.ndtr(torch.from_numpy(z)).numpy() * TAIL_SHARE
+        value = _normal((at - self.centre[:, None]) / self.deviation)
         for part in self.parts:
             value += _cdf_of_quantiles(part, at) * ((1.0 - TAIL_SHARE) / len(self.parts))
         return value
@@ -48,8 +51,37 @@ class Pool(NamedTuple):
 
     def rows(self) -> Rows:
         """The pool on cells between its edges, with exponential tails."""
-        edges = self.edges()
-        return rows_of(edges, self.cdf(edges), self.deviation)
+        widths = [np.diff(part) for part in self.parts]
+        sizes = [np.maximum(-part[:, :1], part[:, -1:]) for part in self.parts]
+        if any((width <= _LEAST_WIDTH * size).any() for width, size in zip(widths, sizes, strict=True)):
+            edges = self.edges()
+            return rows_of(edges, self.cdf(edges), self.deviation)
+        anchors = self.centre[:, None] + self.deviation * _ANCHORS
+        edges = np.concatenate([*self.parts, anchors], axis=1)
+        # each edge carries the number of its part in its last bits: sorting the numbers alone is ten times as fast as
+        # finding their places, and the last bits are rounding anyway
+        labels = np.repeat(np.arange(len(self.parts) + 1), [*(part.shape[1] for part in self.parts), _ANCHORS.size])
+        bits = edges.view(np.int64)
+        bits &= ~_LABEL_BITS
+        bits |= labels
+        edges.sort(axis=1)
+        label = edges.view(np.int64) & _LABEL_BITS
+        cells = np.diff(edges)
+        masses = np.zeros_like(cells)
+        for number, width in enumerate(widths):
+            # a part's density is constant between two of its edges, and nothing before the first and after the last
+            density = np.zeros((len(width), width.shape[1] + 2))
+            np.divide(np.diff(_REACHED), width, out=density[:, 1:-1])
+            passed = torch.cumsum(torch.from_numpy(label[:, :-1] == number), 1).numpy()
+            passed += np.arange(len(width))[:, None] * density.shape[1]
+            masses += density.ravel().take(passed)
+        masses *= cells
+        masses *= (1.0 - TAIL_SHARE) / len(self.parts)
+        reached = _normal((edges - self.centre[:, None]) / self.deviation)
+        masses += np.diff(reached)
+        return _with_tails(
+            edges, masses, np.stack([reached[:, 0], TAIL_SHARE - reached[:, -1]], axis=1), self.deviation
+        )
 
 
 def rows_of(edges: FloatArray, reached: FloatArray, deviation: float) -> Rows:
@@ -57,12 +89,24 @@ def rows_of(edges: FloatArray, reached: FloatArray, deviation: float) -> Rows:
 
     A tail is exponential, of a third of the deviation: what the normal component has left three deviations out.
     """
-    least = TAIL_SHARE * _LEAST_TAIL
     ends = np.stack([reached[:, 0], 1.0 - reached[:, -1]], axis=1)
-    tails = np.maximum(ends, least)
-    masses = np.maximum(np.diff(reached, axis=1), 0.0)
+    return _with_tails(edges, np.diff(reached, axis=1), ends, deviation)
+
+
+def _with_tails(edges: FloatArray, masses: FloatArray, ends: FloatArray, deviation: float) -> Rows:
+    tails = np.maximum(ends, TAIL_SHARE * _LEAST_TAIL)
+    masses = np.maximum(masses, 0.0, out=masses)
     total = masses.sum(axis=1, keepdims=True) + tails.sum(axis=1, keepdims=True)
-    return Rows(edges, masses / total, tails / total, np.full(tails.shape, deviation / 3.0))
+    masses /= total
+    return Rows(edges, masses, tails / total, np.full(tails.shape, deviation / 3.0))
+
+
+def _normal(z: FloatArray) -> FloatArray:
+    """The normal component's cdf at z, times its share; single precision leaves errors of 1e-9."""
+    value: FloatArray = torch.erf(torch.from_numpy((z * np.sqrt(0.5)).astype(np.float32))).numpy().astype(np.float64)
+    value += 1.0
+    value *= 0.5 * TAIL_SHARE
+    return value
 
 
 def _cdf_of_quantiles(quantiles: FloatArray, at: FloatArray) -> FloatArray:

@@ -19,6 +19,9 @@ from bridges_tabular.regressors.words import shown
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
+# the parameter that may name a regressor, whose own parameters can be searched
+_REGRESSOR = "location"
+
 
 @dataclass(frozen=True)
 class Space:
@@ -155,7 +158,9 @@ def bundled_space(engine: str, params: Mapping[str, Any], searched: Collection[s
     space = dict(bundled["all"])
     for key in ("location", "scheme", "backbone"):
         if f"{key}s" in bundled and key not in searched:
-            space |= bundled[f"{key}s"].get(params[key], {})
+            # a regressor's own parameters are not ours to search
+            name = params[key] if isinstance(params[key], str) else "regressor"
+            space |= bundled[f"{key}s"].get(name, {})
     return {name: entry for name, entry in space.items() if entry is not None}
 
 
@@ -196,6 +201,14 @@ def _check_name(name: Any, engine: str, params: Mapping[str, Any]) -> None:
     if key not in params:
         regressor = ENGINES[engine].class_name
         raise ExperimentError(f"{where}: {regressor} has no parameter {shown(key)}{nearest(key, sorted(params))}")
+    if key == _REGRESSOR and not dot and not isinstance(params[key], str):
+        raise ExperimentError(f"{where}: the model's {key} is a regressor; search in it, as {key}.params.NAME")
+    if key == _REGRESSOR and dot:
+        if not isinstance(params[key], Mapping):
+            raise ExperimentError(f"{where}: the model's {key} is {shown(params[key])}, not estimator and params")
+        if not rest.startswith("params.") or not all(rest.split(".")):
+            raise ExperimentError(f"{where}: name a parameter of the estimator, as {key}.params.NAME")
+        return
     if dot and not key.endswith("_params"):
         raise ExperimentError(f"{where}: {shown(key)} holds no parameters of its own")
     if key.endswith("_params") and not all(rest.split(".")):
@@ -255,8 +268,17 @@ def _default(name: str, params: Mapping[str, Any]) -> Any:
     key, _, rest = name.partition(".")
     if key == "backbone_params":
         return _backbone_default(rest, params)
+    if key == _REGRESSOR and rest:
+        return _regressor_default(rest.removeprefix("params."), params[key])
     value = params[key]
     return value if not rest or value is None else value.get(rest)
+
+
+def _regressor_default(name: str, location: Mapping[str, Any]) -> Any:
+    # seconds to import, and only studies of boosted trees need them
+    from bridges_tabular.boosting.foreign import location_estimator
+
+    return location_estimator(location).get_params().get(name)
 
 
 def _backbone_default(name: str, params: Mapping[str, Any]) -> Any:

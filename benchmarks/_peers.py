@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from _boosters import Array, Forecast, Part, Split, fit_xgb, ngboost, normal, xgb_regressor
 
-from bridges_tabular import BinnedDistribution, TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular import BinnedDistribution, PooledBridgeRegressor, TabularBridgeRegressor, XGBBridgeRegressor
 
 
 class Fitted(NamedTuple):
@@ -146,7 +146,14 @@ def _pytabkit(name: str) -> Alternative:
     return Alternative("pytabkit", fit)
 
 
-def _bridge(make: Callable[[int], XGBBridgeRegressor | TabularBridgeRegressor], engine: str) -> Alternative:
+def _pool(seed: int) -> PooledBridgeRegressor:
+    trees, network = XGBBridgeRegressor(n_jobs=1, random_state=seed), TabularBridgeRegressor(random_state=seed)
+    return PooledBridgeRegressor([("trees", trees), ("network", network)], random_state=seed)
+
+
+def _bridge(
+    make: Callable[[int], XGBBridgeRegressor | TabularBridgeRegressor | PooledBridgeRegressor], engine: str
+) -> Alternative:
     def fit(split: Split, seed: int) -> Fitted:
         model = make(seed)
         model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
@@ -178,6 +185,7 @@ ALTERNATIVES = {
     "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
     "bridge_catboost": _bridge(_on_catboost, "boosting")._replace(module="catboost"),
     "bridge_network": _network(),
+    "bridge_pool": _bridge(_pool, "pooling"),
     "bridge_network_fast": _network(preset="fast"),
     "bridge_network_best": _network(preset="best"),
     "bridge_network_bins": _network(least_squares_share=0.0),

@@ -13,6 +13,7 @@ from bridges_tabular._plugin import register
 
 if TYPE_CHECKING:
     __version__: str
+    from bridges_tabular.auto import AutoBridgeRegressor
     from bridges_tabular.boosting import XGBBridgeRegressor
     from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.experiments.studies import from_trial
+    from bridges_tabular.pooling import PooledBridgeRegressor
     from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.regressors.pipelines import predict_distribution
     from bridges_tabular.tabular import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "AutoBridgeRegressor": "auto",
     "BinnedDistribution": "core.distribution",
     "Bins": "core.bins",
     "BridgeConfig": "tabular",
@@ -47,6 +50,7 @@ _HOMES = {
     "LearnedEncoder": "core.encoders",
     "LinearDecoder": "core.decoder",
     "MemberMLPConfig": "tabular",
+    "PooledBridgeRegressor": "pooling",
     "SoftEncoder": "core.encoders",
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
@@ -57,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AutoBridgeRegressor",
     "BinnedDistribution",
     "Bins",
     "BridgeConfig",
@@ -70,6 +75,7 @@ __all__ = [
     "LearnedEncoder",
     "LinearDecoder",
     "MemberMLPConfig",
+    "PooledBridgeRegressor",
     "SoftEncoder",
     "TabularBridgeRegressor",
     "TensorDatamodule",

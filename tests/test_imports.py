@@ -24,6 +24,8 @@ def test_the_import_is_light():
         ("import bridges_tabular.core.distribution", "xgboost pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import XGBBridgeRegressor", "pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import TabularBridgeRegressor", "xgboost"),
+        ("from bridges_tabular import PooledBridgeRegressor", "xgboost pytorch_tabular pytorch_lightning"),
+        ("from bridges_tabular import AutoBridgeRegressor", "xgboost pytorch_tabular pytorch_lightning"),
     ],
 )
 def test_engines_are_imported_on_use_alone(statement, unwanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bridges_tabular.core import _cells
 from bridges_tabular.core._cells import FloatArray, Rows
 from bridges_tabular.core._expectations import Expectations
+from bridges_tabular.core.mixtures import checked_weights, mixed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +64,39 @@ class BinnedDistribution(Expectations):
     >>> d.crps([1.0, 4.0])
     array([0.25, 1.84])
     """
+
+    @classmethod
+    def pool(cls, distributions: Sequence[BinnedDistribution], weights: ArrayLike | None = None) -> BinnedDistribution:
+        """Mixtures, row by row: the cdf of the pool is the weighted mean of the cdfs.
+
+        Exact, atoms included, where there are no tails. A tail within the outermost edges of all becomes cells on
+        whose edges the cdf is exact, and beyond those edges the tails become one of the same mass and mean.
+
+        Parameters
+        ----------
+        distributions : sequence of m BinnedDistribution
+            Of n rows each, in the same units.
+        weights : array of shape (m,), optional
+            At least 0; only ratios matter. Equal by default.
+
+        Raises
+        ------
+        ValueError
+            If there are none, their numbers of rows differ, or the weights cannot be used.
+
+        Examples
+        --------
+        >>> low, high = BinnedDistribution([0.0, 2.0], [[1.0]]), BinnedDistribution([1.0, 3.0], [[1.0]])
+        >>> pooled = BinnedDistribution.pool([low, high], [0.25, 0.75])
+        >>> pooled.edges, pooled.masses
+        (array([0., 1., 2., 3.]), array([[0.125, 0.5  , 0.375]]))
+        """
+        sizes = {len(one) for one in distributions}
+        if len(sizes) != 1:
+            raise ValueError(f"a pool needs distributions of the same number of rows, got {sorted(sizes) or 'none'}")
+        shares = checked_weights(weights, len(distributions))
+        used = [(one._rows, share) for one, share in zip(distributions, shares, strict=True) if share > 0]
+        return cls._from_valid(mixed([rows for rows, _ in used], np.array([share for _, share in used])))
 
     @property
     def mean(self) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +34,9 @@ class Engine:
     step : str
         What it does again and again while it trains.
     space : str
-        The file in ``experiments/spaces`` with what a study searches.
+        The file in ``experiments/spaces`` with what a study searches; empty where there is nothing to search.
+    takes_members : bool
+        Whether its block names other models of the file under ``members``, which it takes as they are fitted.
     """
 
     name: str
@@ -41,7 +44,8 @@ class Engine:
     class_name: str
     title: str
     step: str
-    space: str
+    space: str = ""
+    takes_members: bool = False
 
     def regressor(self) -> type[Any]:
         """Import the class of its regressor."""
@@ -76,6 +80,22 @@ ENGINES: dict[str, Engine] = {
             step="fit",
             space="classifier.yaml",
         ),
+        Engine(
+            name="pool",
+            module="bridges_tabular.pooling",
+            class_name="PooledBridgeRegressor",
+            title="Pools",
+            step="member",
+            takes_members=True,
+        ),
+        Engine(
+            name="auto",
+            module="bridges_tabular.auto",
+            class_name="AutoBridgeRegressor",
+            title="The best of several",
+            step="candidate",
+            takes_members=True,
+        ),
     )
 }
 
@@ -103,7 +123,7 @@ class Regressor(Protocol):
     def write(self, folder: Path) -> None: ...  # noqa: D102
 
 
-def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:
+def build_model(name: str, block: ModelBlock, seed: int, models: Mapping[str, Any] | None = None) -> Regressor:
     """Make the regressor that a block describes.
 
     Parameters
@@ -113,6 +133,8 @@ def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:
     block : ModelBlock
     seed : int
         Becomes ``random_state`` unless the block sets it.
+    models : mapping of str to regressor, optional
+        The models that stand above it, which it may have for members.
 
     Raises
     ------
@@ -122,27 +144,79 @@ def build_model(name: str, block: ModelBlock, seed: int) -> Regressor:
     where = f"models.{name}"
     if block.engine not in ENGINES:
         raise ExperimentError(f"{where}.engine: unknown engine {shown(block.engine)}{nearest(block.engine, ENGINES)}")
-    regressor = ENGINES[block.engine].regressor()
-    known = inspect.signature(regressor).parameters
-    check_keys(block.params, ["engine", *sorted(known)], where)
+    engine = ENGINES[block.engine]
+    regressor = engine.regressor()
+    known = dict(inspect.signature(regressor).parameters)
+    params = dict(block.params)
+    if engine.takes_members:
+        given = known.pop("estimators")
+        check_keys(params, ["engine", "members", *sorted(known)], where)
+        members = _members(where, params.pop("members", None), models or {}, given.default is given.empty)
+    else:
+        check_keys(params, ["engine", *sorted(known)], where)
+        members = None
     for key, parameter in known.items():
-        if parameter.default is parameter.empty and key not in block.params:
+        if parameter.default is parameter.empty and key not in params:
             raise ExperimentError(f"{where}.{key}: is missing")
-    model: Regressor = regressor(**{"random_state": seed} | block.params)
+    estimators = {} if members is None else {"estimators": members}
     try:
+        model: Regressor = regressor(**{"random_state": seed} | params | estimators)
         model.check_params()
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"{where}: {' '.join(str(error).split())}") from None
     return model
 
 
-def check_models(experiment: Experiment) -> None:
-    """Refuse an experiment with a model that could not be fitted, whatever the table.
+def members_of(block: ModelBlock) -> list[str]:
+    """Names of the models that a block takes as they are fitted."""
+    engine, named = ENGINES.get(block.engine), block.params.get("members")
+    if engine is None or not engine.takes_members or not isinstance(named, list | tuple):
+        return []
+    return [name for name in named if isinstance(name, str)]
+
+
+def with_members(model: str, models: Mapping[str, ModelBlock]) -> dict[str, ModelBlock]:
+    """Blocks of a model and of all that it is made of, in the order of the file."""
+    wanted = {model}
+    # members stand above what takes them
+    for name in reversed(list(models)):
+        if name in wanted:
+            wanted.update(members_of(models[name]))
+    return {name: block for name, block in models.items() if name in wanted}
+
+
+def check_models(experiment: Experiment) -> dict[str, Regressor]:
+    """Refuse an experiment with a model that could not be fitted, whatever the table; returns the models, unfitted.
 
     Raises
     ------
     ExperimentError
         As :func:`build_model`.
     """
+    models: dict[str, Regressor] = {}
     for name, block in experiment.models.items():
-        build_model(name, block, experiment.split.seeds[0])
+        for member in members_of(block):
+            if member == name:
+                raise ExperimentError(f"models.{name}.members: {shown(name)} is the model itself")
+            if member in experiment.models and member not in models:
+                raise ExperimentError(
+                    f"models.{name}.members: {shown(member)} stands below; name a model below its members"
+                )
+        models[name] = build_model(name, block, experiment.split.seeds[0], models)
+    return models
+
+
+def _members(where: str, names: Any, models: Mapping[str, Any], needed: bool) -> list[tuple[str, Any]] | None:
+    """Names and models of the members of a block."""
+    if names is None:
+        if needed:
+            raise ExperimentError(f"{where}.members: is missing")
+        return None
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise ExperimentError(f"{where}.members: must be a list of names under models, not {shown(names)}")
+    for index, name in enumerate(names):
+        if name not in models:
+            raise ExperimentError(f"{where}.members: there is no model {shown(name)} above{nearest(name, models)}")
+        if name in names[:index]:
+            raise ExperimentError(f"{where}.members: names {shown(name)} twice")
+    return [(name, models[name]) for name in names]

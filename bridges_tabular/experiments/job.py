@@ -17,7 +17,7 @@ from yaml import YAMLError
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars, print_look
-from bridges_tabular.experiments.engines import build_model, check_models
+from bridges_tabular.experiments.engines import Regressor, check_models, members_of
 from bridges_tabular.experiments.look import Finding, look
 from bridges_tabular.experiments.parts import Cells, Failure, Part
 from bridges_tabular.experiments.results import results_frame
@@ -27,7 +27,7 @@ from bridges_tabular.experiments.sections.base import FittedModel
 from bridges_tabular.experiments.sections.distributions import candidates
 from bridges_tabular.experiments.splits import Split, make_splits
 from bridges_tabular.experiments.tables import Table, load_table
-from bridges_tabular.experiments.training import fit_and_score
+from bridges_tabular.experiments.training import Member, fit_and_score
 from bridges_tabular.experiments.unfinished import Plan, Unfinished
 
 _LIBRARIES = ("bridges-tabular", "numpy", "pandas", "scikit-learn", "torch", "pytorch-tabular", "xgboost", "plotly")
@@ -35,13 +35,18 @@ _LIBRARIES = ("bridges-tabular", "numpy", "pandas", "scikit-learn", "torch", "py
 
 @dataclass(frozen=True)
 class Fit:
-    """One model to fit on one split of one table; the report shows more of those on a first split."""
+    """One model to fit on one split of one table.
+
+    The report shows more of those on a first split, and of members other models are made.
+    """
 
     table: Table
     split: Split
     name: str
     block: ModelBlock
+    scheme: str
     is_first: bool
+    is_member: bool
 
     def __str__(self) -> str:
         return f"{self.name} on {self.table.name}, seed {self.split.seed}"
@@ -91,9 +96,11 @@ class Job:
 
     @property
     def fits(self) -> list[Fit]:
-        """All fits, in their order."""
+        """All fits, in their order: members before what is made of them."""
+        schemes = {name: model.scheme for name, model in check_models(self.experiment).items()}
+        members = {name for block in self.experiment.models.values() for name in members_of(block)}
         return [
-            Fit(table, split, name, block, split is splits[0])
+            Fit(table, split, name, block, schemes[name], split is splits[0], name in members)
             for table, splits in zip(self.tables, self.splits, strict=True)
             for split in splits
             for name, block in self.experiment.models.items()
@@ -124,43 +131,96 @@ class Job:
             n_kept = 0 if unfinished is None else unfinished.count()
             if n_kept:
                 bars.say(f"going on with an unfinished run: {n_kept} of {len(fits)} fits are kept")
-            return [_kept_or_new(number, fit, unfinished, bars) for number, fit in enumerate(fits, 1)]
+            done, found = _Members(bars, unfinished), []
+            for number, fit in enumerate(fits, 1):
+                found.append(_kept_or_new(number, fit, unfinished, bars, done))
+            return found
 
 
-def _kept_or_new(number: int, fit: Fit, unfinished: Unfinished | None, bars: FitBars) -> Part | Failure:
+class _Members:
+    """The models of the split at hand that others are made of, fitted."""
+
+    def __init__(self, bars: FitBars, unfinished: Unfinished | None) -> None:
+        self._bars, self._unfinished = bars, unfinished
+        self._split: Split | None = None
+        self._models: dict[str, Member] = {}
+        self._kept: dict[str, tuple[int, Fit, float]] = {}
+
+    def add(self, fit: Fit, model: Regressor, seconds: float) -> None:
+        """Remember a model."""
+        self._begin(fit)
+        if fit.is_member:
+            self._models[fit.name] = Member(model, seconds)
+
+    def add_kept(self, number: int, fit: Fit, seconds: float) -> None:
+        """Remember a model that an earlier run has fitted, to be loaded if it is needed."""
+        self._begin(fit)
+        if fit.is_member:
+            self._kept[fit.name] = number, fit, seconds
+
+    def of(self, fit: Fit) -> dict[str, Member]:
+        """The members of a model to be fitted.
+
+        Raises
+        ------
+        ExperimentError
+            If one has failed.
+        """
+        self._begin(fit)
+        for name in members_of(fit.block):
+            if name in self._models:
+                continue
+            if name not in self._kept:
+                raise ExperimentError(f"its member {name} has failed")
+            number, kept, seconds = self._kept[name]
+            model = None if self._unfinished is None else self._unfinished.model(number)
+            if model is None:
+                again = fit_and_score(kept.table, kept.split, name, kept.block, self._bars, self.of(kept))
+                model = again.model
+            self._models[name] = Member(model, seconds)
+        return {name: self._models[name] for name in members_of(fit.block)}
+
+    def _begin(self, fit: Fit) -> None:
+        if fit.split is not self._split:
+            self._split, self._models, self._kept = fit.split, {}, {}
+
+
+def _kept_or_new(number: int, fit: Fit, unfinished: Unfinished | None, bars: FitBars, done: _Members) -> Part | Failure:
     kept = None if unfinished is None else unfinished.read(number, list(COLLECTING))
     if kept is not None:
         bars.skip(fit.name, "kept")
+        done.add_kept(number, fit, float(kept.results["fit_seconds"].iloc[0]))
         return kept
     try:
-        part = _fit(fit, bars)
+        part, model = _fit(fit, bars, done)
     except Exception as error:
         failure = Failure.of(_row_without_scores(fit), error)
         bars.skip(fit.name, "failed")
         warnings.warn(f"{fit} has failed: {failure.error}", RuntimeWarning, stacklevel=2)
         return failure
     if unfinished is not None:
-        unfinished.keep(number, part)
+        unfinished.keep(number, part, model if fit.is_member else None)
     scores = part.results.iloc[0]
+    done.add(fit, model, scores["fit_seconds"])
     bars.finish(fit.name, fit.table.name, fit.split.seed, scores["rmse"], scores["fit_seconds"])
     return part
 
 
-def _fit(fit: Fit, bars: FitBars) -> Part:
-    fitted = fit_and_score(fit.table, fit.split, fit.name, fit.block, bars)
+def _fit(fit: Fit, bars: FitBars, done: _Members) -> tuple[Part, Regressor]:
+    fitted = fit_and_score(fit.table, fit.split, fit.name, fit.block, bars, done.of(fit))
     part = Part(results_frame([fitted.scores]), fitted.predictions, fitted.curve)
     if not fit.is_first:
-        return part
+        return part, fitted.model
     model = FittedModel(fit.table, fit.split, fit.name, fitted.model)
     collected = {file: section.collect(model) for file, section in COLLECTING.items()}
     cells = None if fitted.distribution is None else Cells.of(fitted.distribution, candidates(fit.split))
-    return replace(part, collected={file: one for file, one in collected.items() if one is not None}, cells=cells)
+    collected = {file: one for file, one in collected.items() if one is not None}
+    return replace(part, collected=collected, cells=cells), fitted.model
 
 
 def _row_without_scores(fit: Fit) -> dict[str, Any]:
-    scheme = build_model(fit.name, fit.block, fit.split.seed).scheme
     key = {"table": fit.table.name, "model": fit.name, "seed": fit.split.seed}
-    return key | {"engine": fit.block.engine, "scheme": scheme}
+    return key | {"engine": fit.block.engine, "scheme": fit.scheme}
 
 
 def _load_tables(experiment: Experiment) -> list[Table]:

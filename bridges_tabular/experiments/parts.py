@@ -21,6 +21,8 @@ from bridges_tabular.regressors.artifacts import ARRAYS_FILE, write_arrays
 
 _KEY = ("table", "model", "seed")
 _LONGEST_ERROR = 300
+# beside the files of a part: the fitted model, which is checked as it is loaded
+MODEL_FOLDER = "model"
 
 
 class Cells(NamedTuple):
@@ -89,7 +91,8 @@ class Part:
         ValueError, FileNotFoundError
             If a file is not as it was written.
         """
-        content = {name: folders.read_file(folder, name, manifest, sys.maxsize) for name in manifest["files"]}
+        own = [name for name in manifest["files"] if not name.startswith(f"{MODEL_FOLDER}/")]
+        content = {name: folders.read_file(folder, name, manifest, sys.maxsize) for name in own}
         arrays = load_arrays(content[ARRAYS_FILE])
         results = RESULTS.read(folder)
         key = {name: results[name].iloc[0] for name in _KEY}

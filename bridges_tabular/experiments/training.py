@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
 
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars, print_look
-from bridges_tabular.experiments.engines import Regressor, build_model
+from bridges_tabular.experiments.engines import Regressor, build_model, check_models, members_of, with_members
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_folder, new_folder
 from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.look import look
@@ -54,6 +56,14 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A fitted model that others may be made of, and how long it took to fit."""
+
+    model: Regressor
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TrainedModel:
     """One model of an experiment, fitted on the experiment's first split."""
 
@@ -83,7 +93,7 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> TrainedModel:
-    """Fit one model of an experiment, exactly as a comparison does on its first split.
+    """Fit one model of an experiment, exactly as a comparison does on its first split, and first what it is made of.
 
     With ``split.test: 0`` there are no test rows: those that a comparison tests train as well, and there are no scores.
 
@@ -109,10 +119,9 @@ def train(
         check_folder(out, overwrite)
     if model not in experiment.models:
         raise ExperimentError(f"models: there is no model {model!r}{nearest(model, experiment.models)}")
-    alone = replace(
-        experiment, tables=(experiment.table,), models={model: experiment.models[model]}, report=ReportBlock()
-    )
-    build_model(model, alone.models[model], alone.split.seeds[0])
+    models = with_members(model, experiment.models)
+    alone = replace(experiment, tables=(experiment.table,), models=models, report=ReportBlock())
+    check_models(alone)
     table = load_table(alone.table, alone.split)
     split = make_splits(table, alone.split)[0]
     if out is None:
@@ -126,19 +135,27 @@ def train(
 
 def _train(experiment: Experiment, model: str, table: Table, split: Split, quiet: bool) -> TrainedModel:
     print_look({table.name: look(table, [split])}, quiet)
-    with FitBars([model], n_splits=1, quiet=quiet) as bars:
-        fitted = fit_and_score(table, split, model, experiment.models[model], bars)
-        bars.finish(model, table.name, split.seed, fitted.scores["rmse"], fitted.scores["fit_seconds"])
+    done: dict[str, Member] = {}
+    with FitBars(list(experiment.models), n_splits=1, quiet=quiet) as bars:
+        for name, block in experiment.models.items():
+            fitted = fit_and_score(table, split, name, block, bars, done)
+            seconds = fitted.scores["fit_seconds"]
+            done[name] = Member(fitted.model, seconds)
+            bars.finish(name, table.name, split.seed, fitted.scores["rmse"], seconds)
     return TrainedModel(experiment, fitted)
 
 
-def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars: FitBars) -> Fitted:
+def fit_and_score(
+    table: Table, split: Split, name: str, block: ModelBlock, bars: FitBars, members: Mapping[str, Member]
+) -> Fitted:
     """Fit a model on the training rows, with early stopping on the validation rows, and score it.
 
     Every model gets the same rows in the same order, and the test rows only to predict them; without any there are no
-    scores.
+    scores. Where it is made of others, these are taken from ``members`` as they are fitted, and the time of a fit
+    counts theirs.
     """
-    model = build_model(name, block, split.seed)
+    model = build_model(name, block, split.seed, {one: FrozenEstimator(of.model) for one, of in members.items()})
+    before = sum(members[one].seconds for one in members_of(block))
     X_test, y_test, weight = _rows(table, split.test)
     curve = LearningCurve(bars.start(name, table.name, split.seed))
     started = time.perf_counter()
@@ -149,13 +166,13 @@ def fit_and_score(table: Table, split: Split, name: str, block: ModelBlock, bars
     fitted = time.perf_counter()
     key = {"table": table.name, "model": name, "seed": split.seed}
     row: dict[str, Any] = key | {"engine": block.engine, "scheme": model.scheme}
-    row |= dict.fromkeys((score.name for score in SCORES), float("nan")) | {"fit_seconds": fitted - started}
+    row |= dict.fromkeys((score.name for score in SCORES), float("nan")) | {"fit_seconds": before + fitted - started}
     predictions, distribution = pd.DataFrame(), None
     if len(split.test):
         prediction = model.predict(X_test)
         predicted = time.perf_counter()
         distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
-        outcome = Outcome(y_test, prediction, distribution, fitted - started, predicted - fitted, weight)
+        outcome = Outcome(y_test, prediction, distribution, before + fitted - started, predicted - fitted, weight)
         row |= {score.name: score.of(outcome) for score in SCORES}
         predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
     if distribution is not None:

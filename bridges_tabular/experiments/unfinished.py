@@ -7,6 +7,7 @@ import json
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -17,9 +18,9 @@ from safetensors import SafetensorError
 from bridges_tabular.experiments._yaml import parse_yaml
 from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.folders import UNFINISHED, writing
-from bridges_tabular.experiments.parts import Part
+from bridges_tabular.experiments.parts import MODEL_FOLDER, Part
 from bridges_tabular.experiments.tables import Table
-from bridges_tabular.regressors import folders
+from bridges_tabular.regressors import artifacts, folders
 
 _CLASS = "UnfinishedComparison"
 # what no fit depends on
@@ -152,8 +153,8 @@ class Unfinished:
             warnings.warn(f"{error}: fitted again", stacklevel=2)
             return None
 
-    def keep(self, number: int, part: Part) -> None:
-        """Keep a fit.
+    def keep(self, number: int, part: Part, model: Any = None) -> None:
+        """Keep a fit, and the fitted model where others are made of it; one that cannot be saved is not.
 
         Raises
         ------
@@ -166,6 +167,16 @@ class Unfinished:
             folders.new_folder(self._fit(number), header) as folder,
         ):
             part.write(folder)
+            if model is not None:
+                with suppress(ImportError, TypeError, ValueError):
+                    model.save(folder / MODEL_FOLDER)
+
+    def model(self, number: int) -> Any:
+        """Load the fitted model of a fit that is kept; None if there is none, or it is damaged."""
+        try:
+            return artifacts.load(self._fit(number) / MODEL_FOLDER)
+        except (FileNotFoundError, ValueError, ImportError):
+            return None
 
     def discard(self) -> None:
         """Delete what is kept, and nothing else."""

@@ -29,7 +29,9 @@ _LARGEST_STATE = 1 << 25
 
 # the only classes a folder may name: loading must never import what a file asks for
 _MODULES = {
+    "AutoBridgeRegressor": "bridges_tabular.auto",
     "ClassifierBridgeRegressor": "bridges_tabular.classifiers",
+    "PooledBridgeRegressor": "bridges_tabular.pooling",
     "TabularBridgeRegressor": "bridges_tabular.tabular",
     "XGBBridgeRegressor": "bridges_tabular.boosting",
 }
@@ -58,6 +60,19 @@ def load(directory: str | Path, trusted: Collection[str] = ()) -> Any:
     if name not in _MODULES:
         raise ValueError(f"{folder / MANIFEST_FILE} is of a {name}, expected {' or '.join(_MODULES)}")
     return getattr(import_module(_MODULES[name]), name).load(directory, trusted)
+
+
+def load_within(directory: str | Path, name: str, trusted: Collection[str] = ()) -> Any:
+    """Load a regressor that was saved as a part of another, in the folder ``name`` of it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Those of :func:`load`, and if the manifest of the part is not the one that was saved with the whole.
+    """
+    folder, manifest = _read_manifest(directory)
+    read_file(folder, f"{name}/{MANIFEST_FILE}", manifest, sys.maxsize)
+    return load(folder / name, trusted)
 
 
 def header(model: object) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from numbers import Integral
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from bridges_tabular.regressors.card import describe_columns, describe_targets, 
 from bridges_tabular.regressors.constraints import check, constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained, held_out
 from bridges_tabular.regressors.folders import new_folder
-from bridges_tabular.regressors.forecast import CalibratedForecast, Forecast
+from bridges_tabular.regressors.forecast import Calibrated, CalibratedForecast, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.reading import read
@@ -159,7 +160,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
     def _has_distribution(self) -> bool:
         return SCHEMES[self.scheme].has_distribution or self.calibration != "none"
 
-    @available_if(_has_distribution)
+    @available_if(methodcaller("_has_distribution"))
     def predict_distribution(self, X: Any) -> BinnedDistribution | Any:
         """Predict the distribution of the target; a scheme without a code has one only if it is calibrated.
 
@@ -177,7 +178,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         distributions = [one.distribution(of).with_index(getattr(X, "index", None)) for one, of in pairs]
         return distributions[0] if self._single else distributions
 
-    @available_if(_has_distribution)
+    @available_if(methodcaller("_has_distribution"))
     def predict_quantiles(self, X: Any, levels: ArrayLike) -> Floats:
         """Predict quantiles of the target.
 
@@ -194,7 +195,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         wanted = np.atleast_1d(np.asarray(levels, dtype=float))
         return self._of_distributions(X, lambda _, distribution: distribution.quantile(wanted))
 
-    @available_if(_has_distribution)
+    @available_if(methodcaller("_has_distribution"))
     def predict_interval(self, X: Any, coverage: float = 0.9, conformal: bool = False) -> Floats:
         """Predict central intervals that hold the target with probability ``coverage``.
 
@@ -348,9 +349,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         return self._trained.forecast(check_table(self, X, reset=False))
 
-    def _of_distributions(
-        self, X: Any, of: Callable[[CalibratedForecast, BinnedDistribution], NDArray[np.float64]]
-    ) -> Floats:
+    def _of_distributions(self, X: Any, of: Callable[[Calibrated, BinnedDistribution], NDArray[np.float64]]) -> Floats:
         """Numbers of each row's distribution, made for a block of rows at a time."""
         forecasts = self._forecast(X)
         blocks = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,14 @@ class HeldOut(NamedTuple):
     forecast: Forecast
     y: Floats
     weight: Floats | None = None
+
+
+class Calibrated(Protocol):
+    """What was fitted to held-out rows for one target."""
+
+    def interval(self, distribution: BinnedDistribution, coverage: float, conformal: bool) -> Floats:
+        """Intervals of shape (n, 2) of predictive distributions."""
+        ...
 
 
 @dataclass(frozen=True)

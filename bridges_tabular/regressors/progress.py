@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 from bridges_tabular.regressors.scale import TargetScale
@@ -34,20 +35,29 @@ class Report:
         with those of the next. What it raises ends the fit.
     scores : tuple of str
         Names of scores to report beside the one that stops the fit early, where the model has them.
+    until : float, optional
+        Time of ``time.monotonic()`` after which a network begins no further epoch.
     """
 
     listener: Listener = nobody
     scores: tuple[str, ...] = ()
+    until: float | None = None
 
     def __call__(self, step: int, total: int, scores: Scores) -> None:
         """Tell the listener."""
         self.listener(step, total, scores)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the fit has to end with the step that it is at."""
+        return self.until is not None and time.monotonic() > self.until
+
     def in_units(self, scale: TargetScale) -> Report:
         """The same for an engine whose scores are in standard units."""
         if self.listener is nobody:
             return self
-        return Report(lambda step, total, scores: self.listener(step, total, scale.restore_scores(scores)), self.scores)
+        listener = self.listener
+        return replace(self, listener=lambda step, total, scores: listener(step, total, scale.restore_scores(scores)))
 
 
 def as_report(listener: Listener | Report | None) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from bridges_tabular.regressors.progress import Report, Scores
 
@@ -25,4 +26,4 @@ def epoch_bar(report: Report, metric: str, *, shown: bool) -> Iterator[Report]:
             progress.update(task, total=total, completed=step, description=score)
             report(step, total, scores)
 
-        yield Report(heard, report.scores)
+        yield replace(report, listener=heard)

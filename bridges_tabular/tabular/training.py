@@ -104,10 +104,10 @@ def train(
         scores = {} if held_out is None else validation_scores(model, held_out, names, options.precision)
         stop = held_out is not None and best.update(epoch, scores, model)
         report(epoch + 1, epochs, scores)
-        if stop:
+        if stop or report.is_late:
             break
     if held_out is None:
-        return epochs - 1
+        return epoch
     best.restore(model)
     return best.epoch
 

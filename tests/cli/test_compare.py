@@ -46,7 +46,7 @@ def test_compare_trains_the_bundled_experiment(
     assert process.returncode == 0, err
     run = folder / "runs" / "diamonds"
     results = read_csv(run / "results.csv")
-    assert results["model"].tolist() == ["network", "network_bridge", "xgboost", "xgboost_bins"]
+    assert results["model"].tolist() == ["network", "network_bridge", "xgboost", "xgboost_bins", "pool", "auto"]
     assert (results["table"] == "diamonds").all()
     assert np.isfinite(results[["crps", "coverage_90"]]).all(axis=None)
     config = yaml.safe_load((run / "config.yaml").read_text("utf-8"))

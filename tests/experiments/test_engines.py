@@ -15,7 +15,11 @@ VALID = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+def test_only_what_is_made_of_others_is_tested_elsewhere() -> None:
+    assert {name for name, engine in ENGINES.items() if not engine.takes_members} == set(VALID)
+
+
+@pytest.mark.parametrize("engine", VALID)
 def test_a_block_becomes_its_regressor(engine: str) -> None:
     model = build_model("m", ModelBlock(engine, VALID[engine] | {"n_bins": 7}), seed=5)
     params = model.get_params(deep=False)
@@ -24,7 +28,7 @@ def test_a_block_becomes_its_regressor(engine: str) -> None:
     assert type(model).__name__ == ENGINES[engine].class_name
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", VALID)
 def test_a_seed_in_the_block_wins(engine: str) -> None:
     model = build_model("m", ModelBlock(engine, VALID[engine] | {"random_state": 11}), seed=5)
     assert model.get_params(deep=False)["random_state"] == 11

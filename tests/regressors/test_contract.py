@@ -17,7 +17,12 @@ from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier
 
 import bridges_tabular
-from bridges_tabular import ClassifierBridgeRegressor, TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular import (
+    ClassifierBridgeRegressor,
+    PooledBridgeRegressor,
+    TabularBridgeRegressor,
+    XGBBridgeRegressor,
+)
 
 TREES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
 NETWORKS = ("least_squares", "softmax_least_squares", "hard", "soft", "pretrained", "end_to_end")
@@ -38,6 +43,11 @@ def _classifier(**params: Any) -> Any:
     return ClassifierBridgeRegressor(tree, **({"n_bins": 8} | params))
 
 
+def _pool(calibration: str = "pooled", **params: Any) -> Any:
+    few = {"n_estimators": 5, "location": "none", "calibration": calibration}
+    return PooledBridgeRegressor([(scheme, _trees(scheme, **few)()) for scheme in ("hard", "soft")], **params)
+
+
 REGRESSORS: dict[str, Callable[..., Any]] = {
     **{f"trees, {scheme}": _trees(scheme) for scheme in TREES},
     "trees, end_to_end on the target": _trees("end_to_end", location="none"),
@@ -46,9 +56,10 @@ REGRESSORS: dict[str, Callable[..., Any]] = {
     ),
     **{f"network, {scheme}": _network(scheme) for scheme in NETWORKS},
     "classifier": _classifier,
+    "pool": _pool,
 }
 # one of each kind, where a scheme makes no difference
-FEW = ("trees, end_to_end", "network, end_to_end", "network, least_squares", "classifier")
+FEW = ("trees, end_to_end", "network, end_to_end", "network, least_squares", "classifier", "pool")
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_bins=.* is more than the targets can fill:UserWarning")
 
@@ -200,7 +211,7 @@ def test_saved_models_predict_the_same_to_the_last_bit(name: str, fitted: dict[s
     assert again.feature_names_in_.tolist() == ["a", "b", "c"]
     again.save(tmp_path / "n")
     assert sorted(path.name for path in (tmp_path / "n").iterdir()) == [
-        "MODEL_CARD.md", "arrays.safetensors", "bridge.json", "manifest.json",
+        "MODEL_CARD.md", "arrays.safetensors", "bridge.json", "manifest.json", *(["members"] if name == "pool" else []),
     ]  # fmt: skip
 
 

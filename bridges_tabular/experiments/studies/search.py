@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock
 from bridges_tabular.experiments.config import Experiment
-from bridges_tabular.experiments.engines import build_model
+from bridges_tabular.experiments.engines import ENGINES, build_model, members_of
 from bridges_tabular.experiments.splits import Split, make_splits
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
 from bridges_tabular.experiments.studies.queue import TrialQueue
@@ -95,6 +95,11 @@ class Search:
         """
         study, block, seed = experiment.study, experiment.models[model], data.split.seed
         assert study is not None
+        if ENGINES[block.engine].takes_members:
+            members = f" ({', '.join(members_of(block))})" if members_of(block) else ""
+            raise ExperimentError(
+                f"study.model: {model} is made of other models{members}, which have studies of their own: name those"
+            )
         check_metrics(study, model, build_model(model, block, seed))
         space = read_space(model, block, study, seed)
         check_sampling(study, space)

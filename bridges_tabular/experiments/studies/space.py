@@ -190,6 +190,8 @@ def with_values(params: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
 
 @cache
 def _bundled_file(engine: str) -> dict[str, Any]:
+    if not ENGINES[engine].space:
+        return {"all": {}}
     file = resources.files("bridges_tabular.experiments") / "spaces" / ENGINES[engine].space
     content: dict[str, Any] = parse_yaml(file.read_text(encoding="utf-8"))
     return content

@@ -110,6 +110,6 @@ def printed(report: Report, verbose: bool | int) -> Iterator[Report]:
             count += 1
         report(step, total, scores)
 
-    yield Report(heard, report.scores)
+    yield replace(report, listener=heard)
     if left:
         print(left, flush=True)

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_tabular.config import DataConfig, OptimizerConfig, TrainerConfig
 
 from bridges_tabular.core.parameters import PARAMETERS
+from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.tabular.config import BridgeConfig
-from bridges_tabular.tabular.defaults import backbone_params, learning_rate, least_squares_share
+from bridges_tabular.tabular.defaults import OWN, backbone_params, learning_rate, least_squares_share
 from bridges_tabular.tabular.features import FeatureTensors
 
 # names of BridgeConfig's that a regressor has others for
@@ -49,6 +50,29 @@ def bridge_config(params: Mapping[str, Any]) -> BridgeConfig:
         for theirs, ours in _OURS.items():
             said = said.replace(theirs, ours)
         raise ValueError(said) from None
+
+
+def check(params: Mapping[str, Any]) -> None:
+    """Refuse parameters of a regressor that no network could be built from or trained with.
+
+    Raises
+    ------
+    ValueError
+        In one line that names the parameter.
+    """
+    if params["preset"] != "default" and params["backbone"] != OWN:
+        raise ValueError(f"preset={params['preset']!r} is for backbone={OWN!r}, got {params['backbone']!r}")
+    network = bridge_config(params).network
+    if params["early_stopping_metric"] == "crps" and not SCHEMES[params["scheme"]].has_code:
+        raise ValueError(f"early_stopping_metric='crps' needs a scheme with a code, got scheme={params['scheme']!r}")
+    rate = learning_rate(params)
+    if rate * params["weight_decay"] > 1:
+        raise ValueError(
+            f"weight_decay={params['weight_decay']} with learning_rate={rate}: "
+            "a step would turn weights around; their product must be at most 1"
+        )
+    if params["batch_size"] == 1 and (reason := network.fails(rows=1)) is not None:
+        raise ValueError(f"batch_size=1 is too small for {params['backbone']}: {reason}")
 
 
 def full_config(

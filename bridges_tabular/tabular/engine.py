@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,8 @@ class TabularEngine:
                 log.setdefault(name, []).append(value if math.isfinite(value) else None)
             report(step, total, scores)
 
-        best = self._train(model, features, rows, held_out, self.epochs(rows), seed, Report(heard, report.scores))
+        logged = replace(report, listener=heard)
+        best = self._train(model, features, rows, held_out, self.epochs(rows), seed, logged)
         return self._trained(model, features, best, rows, log)
 
     def refit(self, first: TabularTrained, rows: Rows, everything: Rows, seed: int) -> TabularTrained:

@@ -25,7 +25,7 @@ from bridges_tabular.regressors.tables import TableEncoder, check_table
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 from bridges_tabular.tabular import defaults
 from bridges_tabular.tabular.bar import epoch_bar
-from bridges_tabular.tabular.configuring import SHARED, bridge_config
+from bridges_tabular.tabular.configuring import SHARED, check
 from bridges_tabular.tabular.engine import TabularEngine, TabularTrained
 from bridges_tabular.tabular.model import BridgeModel
 from bridges_tabular.tabular.training import METRICS, TrainingOptions
@@ -267,22 +267,10 @@ class TabularBridgeRegressor(BridgeRegressor):
             In one line that names the parameter, its value and what would be valid.
         """
         super().check_params()
-        if self.preset != "default" and self.backbone != defaults.OWN:
-            raise ValueError(f"preset={self.preset!r} is for backbone={defaults.OWN!r}, got {self.backbone!r}")
-        network = bridge_config(self.get_params(deep=False)).network
-        if self.early_stopping_metric == "crps" and not SCHEMES[self.scheme].has_code:
-            raise ValueError(f"early_stopping_metric='crps' needs a scheme with a code, got scheme={self.scheme!r}")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device='cuda': there is no such device here; use 'cpu' or 'auto'")
         check_precision(self._device, self.precision)
-        rate = defaults.learning_rate(self.get_params(deep=False))
-        if rate * self.weight_decay > 1:
-            raise ValueError(
-                f"weight_decay={self.weight_decay} with learning_rate={rate}: "
-                "a step would turn weights around; their product must be at most 1"
-            )
-        if self.batch_size == 1 and (reason := network.fails(rows=1)) is not None:
-            raise ValueError(f"batch_size=1 is too small for {self.backbone}: {reason}")
+        check(self.get_params(deep=False))
 
     @property
     def model_(self) -> BridgeModel:

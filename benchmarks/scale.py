@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from _data import RESULTS, Array, Results, peak_of_this_process
+from numpy.typing import NDArray
 
 KEY = ["engine", "rows", "columns", "bins", "rounds"]
 TIMES = ["fit_seconds", "calibration_seconds", "predict_seconds", "quantiles_seconds"]
@@ -67,7 +68,7 @@ ENGINES: dict[str, Callable[[int, int], Any]] = {
 }
 
 
-def table(rows: int, columns: int, seed: int) -> tuple[Array, Array]:
+def table(rows: int, columns: int, seed: int) -> tuple[NDArray[np.float32], Array]:
     """Numbers in single precision, and a nonlinear target whose noise varies."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((rows, columns), dtype=np.float32)

@@ -28,6 +28,14 @@ def mixed(components: Sequence[Rows], weights: FloatArray) -> Rows:
         Of as many rows each.
     weights : array of shape (m,)
         Positive, with sum 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def cell(low, high):
+    ...     return Rows(np.array([low, high]), np.ones((1, 1)), np.zeros((1, 2)), np.ones((1, 2)))
+    >>> mixed([cell(0.0, 2.0), cell(1.0, 3.0)], np.array([0.25, 0.75])).masses
+    array([[0.125, 0.5  , 0.375]])
     """
     if len(components) == 1:
         return components[0]
@@ -51,6 +59,11 @@ def checked_weights(weights: ArrayLike | None, m: int) -> FloatArray:
     ------
     ValueError
         If there are not m of them, one is negative or not finite, or all are zero.
+
+    Examples
+    --------
+    >>> checked_weights([1, 3], 2)
+    array([0.25, 0.75])
     """
     given = np.ones(m) if weights is None else np.asarray(weights, dtype=np.float64)
     if given.shape != (m,):
@@ -205,6 +218,13 @@ def sharpened(rows: Rows, power: float) -> Rows:
     .. [1] Gneiting and Ranjan, "Combining predictive distributions", Electronic Journal of Statistics 7 (2013).
     .. [2] Satopaa et al., "Combining multiple probability predictions using a simple logit model", International
        Journal of Forecasting 30 (2014).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> halves = Rows(np.array([0.0, 1.0, 2.0]), np.array([[0.25, 0.75]]), np.zeros((1, 2)), np.ones((1, 2)))
+    >>> sharpened(halves, 2.0).masses
+    array([[0.1, 0.9]])
     """
     if power == 1.0:
         return rows

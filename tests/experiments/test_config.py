@@ -20,15 +20,17 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_bundled_experiment_has_the_four_models() -> None:
+def test_bundled_experiment_has_four_models_and_what_is_made_of_them() -> None:
     experiment = Experiment.read("diamonds")
     assert experiment.name == "diamonds"
     assert experiment.table.source == "diamonds"
-    assert [(m.engine, m.params["scheme"]) for m in experiment.models.values()] == [
+    assert [(m.engine, m.params.get("scheme")) for m in experiment.models.values()] == [
         ("tabular", "least_squares"),
         ("tabular", "end_to_end"),
         ("xgboost", "least_squares"),
         ("xgboost", "end_to_end"),
+        ("pool", None),
+        ("auto", None),
     ]
     assert "diamonds" in bundled_experiments()
 

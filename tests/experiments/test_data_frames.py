@@ -39,10 +39,11 @@ def test_a_frame_gives_what_its_file_gives(content: dict[str, Any], frame: pd.Da
 def test_a_frame_alone_gets_the_bundled_models(frame: pd.DataFrame, content: dict[str, Any]) -> None:
     small = {"n_estimators": 3, "n_jobs": 1}
     network = {"max_epochs": 1, "backbone_params": {"layers": "4"}}
+    trained = ["network", "network_bridge", "xgboost", "xgboost_bins"]
     changes = {"xgboost": small, "xgboost_bins": small, "network": network, "network_bridge": network}
     before = frame.copy(deep=True)
     found = compare(frame.drop(columns="id"), target="price", models=changes, quiet=True)
-    assert found.results["model"].tolist() == ["network", "network_bridge", "xgboost", "xgboost_bins"]
+    assert found.results["model"].tolist() == [*trained, "pool", "auto"]
     assert found.results["rmse"].notna().all()
     assert found.experiment.report.baseline == "xgboost"
     pd.testing.assert_frame_equal(frame, before)
@@ -54,11 +55,11 @@ def test_an_unfinished_run_goes_on_with_the_same_frame_and_no_other(
     whole = compare(mapping(frame, content), quiet=True)
     fitted = []
 
-    def fit(one: Any, bars: Any) -> Any:
+    def fit(one: Any, *others: Any) -> Any:
         fitted.append(one.name)
         if len(fitted) == 2:
             raise KeyboardInterrupt
-        return original(one, bars)
+        return original(one, *others)
 
     original = jobs._fit
     monkeypatch.setattr(jobs, "_fit", fit)

@@ -324,7 +324,7 @@ def test_bad_trials_are_pruned_in_xgboost(study: dict[str, Any], pruner: str) ->
 
 def test_bad_trials_are_pruned_in_networks(study: dict[str, Any]) -> None:
     study["models"]["network"] = {"engine": "tabular", "scheme": "soft", "n_bins": 8, "max_epochs": 12}
-    study["models"]["network"]["backbone_params"] = {"layers": "16"}
+    study["models"]["network"] |= {"backbone_params": {"layers": "16"}, "learning_rate": 3e-3}
     space = {"learning_rate": {"type": "categorical", "choices": [3e-3, 1e-8, 2e-8]}}
     sampler = {"name": "grid", "seed": 0}
     pruner = {"name": "median", "n_startup_trials": 1, "n_warmup_steps": 3}

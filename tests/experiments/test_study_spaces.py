@@ -150,9 +150,9 @@ def test_a_grid_has_an_end() -> None:
         ("smoothing", {"type": "float", "low": 1, "high": 1e300}, "smoothing.high: must be a number, not 1e"),
         ("smoothing", {"type": "float", "low": 1, "high": 10**400}, "smoothing.high: must be a number, not 1000"),
         (
-            "learning_rate",
+            "weight_decay",
             {"type": "int", "low": 1, "high": 2},
-            "the model has learning_rate: 0.003, which is no whole",
+            "the model has weight_decay: 1e-05, which is no whole",
         ),
         ("n_bins", {"type": "int", "low": 8, "high": 64, "step": 9}, "32, which no step from 8 by 9 meets"),
         ("n_bins", {"type": "int", "low": 8, "high": 64, "default": "x"}, "default: must be a whole number, not 'x'"),

@@ -85,7 +85,12 @@ def test_saved_models_give_the_same_intervals(fitted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "params"), [("tabular", {}), ("tabular", {"scheme": "hard"}), ("boosting", {"location": "none"})]
+    ("name", "params"),
+    [
+        ("tabular", {"least_squares_share": 0.0}),
+        ("tabular", {"scheme": "hard", "least_squares_share": 0.0}),
+        ("boosting", {"location": "none"}),
+    ],
 )
 def test_the_codec_decodes_the_masses_of_the_classes(name, params, tmp_path):
     model = ENGINES[name](calibration="none", **params).fit(X[:600], Y[:600])

@@ -218,11 +218,11 @@ def test_a_warm_start_goes_on_from_where_it_was(table, regressor):
     X, y = table
     held_out = (X[300:], y[300:])
     errors = []
-    model = regressor(max_epochs=3, warm_start=True)
+    model = regressor(max_epochs=3, learning_rate=1e-3, warm_start=True)
     for _ in range(3):
         model.fit(X[:300], y[:300], eval_set=held_out)
         errors.append(np.mean((model.predict(X[300:]) - y[300:]) ** 2))
-    cold = regressor(max_epochs=3).fit(X[:300], y[:300], eval_set=held_out)
+    cold = regressor(max_epochs=3, learning_rate=1e-3).fit(X[:300], y[:300], eval_set=held_out)
     assert np.mean((cold.predict(X[300:]) - y[300:]) ** 2) == pytest.approx(errors[0])
     assert errors[2] < 0.9 * errors[0]
 

@@ -34,7 +34,7 @@ from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.reading import read
 from bridges_tabular.regressors.rows import Rows, Validation
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
 from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
@@ -209,8 +209,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         (n, targets)
         """
         check_is_fitted(self)
-        index = getattr(X, "index", None)
-        pooled = [one.with_index(index) for one in self._pooled(check_table(self, X, reset=False))]
+        pooled = [one.with_index(index_of(X)) for one in self._pooled(check_table(self, X, reset=False))]
         return pooled[0] if self._single else pooled
 
     def write(self, folder: Path) -> None:

@@ -31,7 +31,7 @@ from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.reading import read
 from bridges_tabular.regressors.rows import Rows, Validation, check_validation
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
 from bridges_tabular.regressors.transforms import check_units
 
 Floats = NDArray[np.float64]
@@ -175,7 +175,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """
         forecasts = self._forecast(X)
         pairs = zip(self._calibrated, forecasts, strict=True)
-        distributions = [one.distribution(of).with_index(getattr(X, "index", None)) for one, of in pairs]
+        distributions = [one.distribution(of).with_index(index_of(X)) for one, of in pairs]
         return distributions[0] if self._single else distributions
 
     @available_if(methodcaller("_has_distribution"))

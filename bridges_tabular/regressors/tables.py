@@ -267,6 +267,11 @@ def as_frame(X: Any) -> pd.DataFrame:
     return X
 
 
+def index_of(X: Any) -> pd.Index | None:
+    """Names of the rows of a table that has any."""
+    return X.index if isinstance(X, pd.DataFrame) else None
+
+
 def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
     """Check a table's shape and column names by scikit-learn's conventions.
 

@@ -68,7 +68,8 @@ def test_weights_of_terms_that_a_scheme_does_not_have_may_be_zero(table, regress
         {"encoder_learning_rate": 1.0},
         {"early_stopping_metric": "crps"},
         {"head": "plain"},
-        {"head": "cumulative", "head_params": {"gamma": 1.0, "layers": "16"}},
+        {"head": "cumulative", "head_params": {"gamma": 1.0}},
+        {"backbone": "CategoryEmbeddingModelConfig", "head": "cumulative", "head_params": {"layers": "16"}},
         {"head": "location"},
     ],
     ids=str,
@@ -235,11 +236,13 @@ def linear_outputs(model, table):
     ("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16), ("16-mixed", torch.float16)]
 )
 def test_precision_is_that_of_the_network_in_training(table, regressor, precision, dtype):
-    model = regressor(precision=precision, max_epochs=3)
+    # its layers are torch's own
+    single = {"backbone": "CategoryEmbeddingModelConfig", "max_epochs": 3}
+    model = regressor(precision=precision, **single)
     in_fit, in_predict = linear_outputs(model, table)
     assert {kind for training, kind in in_fit if training} == {dtype}
     assert in_predict == {(False, torch.float32)}
-    assert model.score(*table) == pytest.approx(regressor(max_epochs=3).fit(*table).score(*table), abs=0.05)
+    assert model.score(*table) == pytest.approx(regressor(**single).fit(*table).score(*table), abs=0.05)
 
 
 def test_compile_trains_on_the_compiled_network(table, regressor, monkeypatch):

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
 TEXT = " ".join(" ".join(page.read_text(encoding="utf-8") for page in PAGES).split())
 # the sections that quote benchmarks
-TITLES = ("Which scheme when", "What bins do for XGBoost")
-QUOTING = [re.search(rf"## {title} .*? (?=## |$)", TEXT) for title in TITLES]
+TITLES = ("Which engine when", "Beside what people would pick instead", "Which scheme when", "What bins do for XGBoost")
+QUOTING = [re.search(rf"## {title} .*?(?= ## |$)", TEXT) for title in TITLES]
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
 # a line of a report: patterns, each searched for behind the one before, of which the last stands before its numbers
 Line = Sequence[str]
@@ -113,6 +113,46 @@ def networks() -> list[Claim]:
     ]
 
 
+# how README.md and docs/benchmarks.md call a model, its name in the report, and that of its distribution
+PEERS = [
+    ("`TabularBridgeRegressor()`", "bridge_network", ""),
+    ('its `preset="fast"`', "bridge_network_fast", ""),
+    ("`XGBBridgeRegressor()`", "bridge_xgboost", ""),
+    ("its `location=CatBoostRegressor()`", "bridge_catboost", ""),
+    ("CatBoost", "catboost", " + residuals"),
+    ("CatBoost, RMSEWithUncertainty", "catboost_uncertainty", ""),
+    ("LightGBM", "lightgbm", " + residuals"),
+    ("RealMLP-TD", "realmlp_td", " + residuals"),
+    ("RealMLP-TD-S", "realmlp_td_s", " + residuals"),
+    ("NGBoost", "ngboost", ""),
+    ("the network over bins alone", "bridge_network_bins", ""),
+    ("the network by least squares alone", "bridge_network_least_squares", ""),
+    ("one network over bins", "bridge_single", ""),
+    ("one network by least squares", "bridge_single_least_squares", ""),
+    ("XGB-TD", "xgb_td", " + residuals"),
+    ("LGBM-TD", "lgbm_td", " + residuals"),
+    ("CatBoost-TD", "catboost_td", " + residuals"),
+]
+
+
+def peers() -> list[Claim]:
+    report, claims = "peers.py --report", []
+    for name, model, more in PEERS:
+        distribution = re.escape(model + more)
+        rmse, crps = ("^RMSE$", rf"^  {model} "), ("^CRPS$", rf"^  {distribution} ")
+        hold, time = ("^90 % intervals hold", rf"^  {distribution} "), ("^processor time", rf"^  {model} ")
+        numbers = row(*rmse, places=range(6)) + row(*crps) + row(*hold) + row(*time)
+        worst = re.search(rf"\| {re.escape(name)} \| [^|]*\|[^|]*\|[^|]*\| [\d.]+ \((\w+)\)", TEXT)
+        assert worst is not None, name
+        claims.append(Claim(report, f"| {name} | # ± # | # | # of # | # ({worst[1]}) | # | # | # |", numbers))
+        if f"| {name} | " in QUOTING[0][0]:  # type: ignore[index]
+            claims.append(Claim(report, f"| {name} | # | # | # |", row(*rmse) + row(*crps) + row(*time)))
+    numbers = row("^CRPS$", r"^  xgboost \+ residuals ") + row("^90 % intervals hold", r"^  xgboost \+ residuals ")
+    claims.append(Claim(report, "| XGBRegressor | 1 | 1 | | | # | # | 1 |", numbers))
+    claims.append(Claim(report, "| XGBRegressor | 1 | # | 1 |", numbers[:1]))
+    return claims
+
+
 def both_engines() -> list[Claim]:
     claims = []
     for scheme in ("least_squares", "hard", "soft", "pretrained", "end_to_end"):
@@ -174,7 +214,7 @@ def boosting() -> list[Claim]:
     ]
 
 
-CLAIMS = [*networks(), *both_engines(), *tuned(), *boosting()]
+CLAIMS = [*peers(), *networks(), *both_engines(), *tuned(), *boosting()]
 # numbers of those sections that no benchmark finds
 GIVEN = [
     r"rate (0\.05)",

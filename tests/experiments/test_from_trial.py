@@ -12,8 +12,9 @@ import pytest
 
 import bridges_tabular
 from bridges_tabular.experiments import BridgeStudy, ExperimentError
+from bridges_tabular.experiments.splits import make_splits
 from bridges_tabular.experiments.studies import rebuild
-from bridges_tabular.experiments.tables import load_table, make_splits
+from bridges_tabular.experiments.tables import load_table
 
 
 def test_the_example_runs() -> None:

@@ -7,6 +7,7 @@ import torch
 from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.regressors.progress import Report
 
+SINGLE = "CategoryEmbeddingModelConfig"
 ALL = ("rmse", "mae", "crps", "loss")
 
 
@@ -44,7 +45,8 @@ def test_scores_are_those_of_the_validation_rows_by_their_weights(table, regress
     train, (X, y) = halves(table)
     weight = np.where(y > np.median(y), 10.0, 1.0) if weighted else np.ones(len(y))
     heard = Heard()
-    model = regressor(max_epochs=1)
+    # the loss of members is the mean of theirs, see test_members
+    model = regressor(backbone=SINGLE, max_epochs=1)
     model.fit(*train, eval_set=(X, y, weight), report=Report(heard, ALL))
     ((_, _, scores),) = heard.steps
     assert set(scores) == set(ALL)
@@ -86,7 +88,7 @@ def test_early_stopping_metric_chooses_the_epoch(table, regressor):
     kept = {}
     for metric in ("rmse", "crps", "loss"):
         heard = Heard()
-        model = regressor(max_epochs=30, learning_rate=1e-2, early_stopping_metric=metric)
+        model = regressor(backbone=SINGLE, max_epochs=30, learning_rate=1e-2, early_stopping_metric=metric)
         model.fit(*train, eval_set=held_out, report=Report(heard, ALL))
         assert model.best_epoch_ == int(np.argmin(heard.of(metric)))
         kept[metric] = model.best_epoch_

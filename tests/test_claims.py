@@ -18,7 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
 TEXT = " ".join(" ".join(page.read_text(encoding="utf-8") for page in PAGES).split())
 # the sections that quote benchmarks
-TITLES = ("Which engine when", "Beside what people would pick instead", "Which scheme when", "What bins do for XGBoost")
+TITLES = (
+    "Which engine when",
+    "Beside what people would pick instead",
+    "What each choice in the network is worth",
+    "Which scheme when",
+    "What bins do for XGBoost",
+)
 QUOTING = [re.search(rf"## {title} .*?(?= ## |$)", TEXT) for title in TITLES]
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
 # a line of a report: patterns, each searched for behind the one before, of which the last stands before its numbers
@@ -153,6 +159,27 @@ def peers() -> list[Claim]:
     return claims
 
 
+def members() -> list[Claim]:
+    variants = (
+        "no members, as before",
+        "6 members, 6,000 steps",
+        "learning rate 4e-3, 5,000 steps",
+        "learning rate 3e-3",
+        "learning rate 3e-3, 8,000 steps",
+        "learning rate 3e-3, 4 members, 2,000 steps",
+        "learning rate 3e-3, 2,000 steps, twice the batch",
+        "learning rate 3e-3, piecewise-linear embeddings alone",
+    )
+    return [
+        Claim(
+            "members.py --report",
+            f"| {name} | # ± # | # | # | # | # |",
+            [((rf"^  {re.escape(name)}  ",), place) for place in (0, 1, 2, 3, 4, 6)],
+        )
+        for name in variants
+    ]
+
+
 def both_engines() -> list[Claim]:
     claims = []
     for scheme in ("least_squares", "hard", "soft", "pretrained", "end_to_end"):
@@ -214,7 +241,7 @@ def boosting() -> list[Claim]:
     ]
 
 
-CLAIMS = [*peers(), *networks(), *both_engines(), *tuned(), *boosting()]
+CLAIMS = [*peers(), *members(), *networks(), *both_engines(), *tuned(), *boosting()]
 # numbers of those sections that no benchmark finds
 GIVEN = [
     r"rate (0\.05)",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.experiments.studies import from_trial
+    from bridges_tabular.export import to_onnx
     from bridges_tabular.pooling import PooledBridgeRegressor
     from bridges_tabular.regressors.artifacts import load
     from bridges_tabular.regressors.pipelines import predict_distribution
@@ -58,6 +59,7 @@ _HOMES = {
     "from_trial": "experiments.studies",
     "load": "regressors.artifacts",
     "predict_distribution": "regressors.pipelines",
+    "to_onnx": "export",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "from_trial",
     "load",
     "predict_distribution",
+    "to_onnx",
 ]
 
 register()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,19 @@ class Trained(Protocol):
 
     def state(self) -> State:
         """What can be saved: plain values that JSON can hold, and arrays by name."""
+        ...
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """A trained model that can be an ONNX graph as well."""
+
+    def to_onnx(self) -> Any:
+        """Its graph, an ``onnx.ModelProto``, in standard units: from ``X`` to ``point`` and ``pi_0``, ``pi_1``, ...
+
+        ``X`` is of shape (n, p) and float32, NaN where missing, with the user's columns, all of them numbers. ``point``
+        is of shape (n, targets) and float64, pi of each target with a code of shape (n, k) and float32.
+        """
         ...
 
 

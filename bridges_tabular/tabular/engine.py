@@ -29,6 +29,7 @@ from bridges_tabular.tabular.configuring import bridge_config, full_config
 from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import building
 from bridges_tabular.tabular.evaluation import predict_batches, predict_members
+from bridges_tabular.tabular.export import network_graph
 from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.inner import inferred_config, plain
 from bridges_tabular.tabular.limits import Limited
@@ -92,6 +93,10 @@ class TabularTrained:
     def member_points(self, X: pd.DataFrame) -> Floats:
         """Points of every member, of shape (n, members, targets)."""
         return predict_members(self.model, TensorTable(inputs_of(self.features, X, self.prepared))).double().numpy()
+
+    def to_onnx(self) -> Any:
+        """The ONNX graph of the network and of what reads its columns, in standard units."""
+        return network_graph(self)
 
     def state(self) -> State:
         """What can be saved."""

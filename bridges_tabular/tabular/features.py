@@ -18,7 +18,7 @@ _BLOCK_ROWS = 2048
 
 
 # in deviations of the training rows
-_FARTHEST = 1e4
+FARTHEST = 1e4
 
 
 class FeatureTensors:
@@ -81,7 +81,7 @@ class FeatureTensors:
             block -= self._mean
             with np.errstate(over="ignore"):
                 block /= self._scale
-            np.clip(block, -_FARTHEST, _FARTHEST, out=block)
+            np.clip(block, -FARTHEST, FARTHEST, out=block)
             continuous[start : start + _BLOCK_ROWS, :p] = block
             continuous[start : start + _BLOCK_ROWS, p:] = missing[:, self._indicators]
         codes += 1

@@ -131,8 +131,10 @@ def _in_units(model: BridgeRegressor, graph: Any, names: dict[str, str], wanted:
     inner.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
     inner.node.append(helper.make_node("Mul", [f"{_ENGINE}point", "units.scale"], ["units.scaled"]))
     inner.node.append(helper.make_node("Add", ["units.scaled", "units.mean"], ["units.restored"]))
-    single = ["Squeeze", ["units.restored", "units.axis"]] if model._single else ["Identity", ["units.restored"]]
-    inner.node.append(helper.make_node(*single, ["mean"]))
+    if model._single:
+        inner.node.append(helper.make_node("Squeeze", ["units.restored", "units.axis"], ["mean"]))
+    else:
+        inner.node.append(helper.make_node("Identity", ["units.restored"], ["mean"]))
     sizes: list[int] = [] if model._single else [len(scale.mean)]
     mean = helper.make_tensor_value_info("mean", TensorProto.DOUBLE, ["n", *sizes])
     found = [mean]

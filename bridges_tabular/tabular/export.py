@@ -71,7 +71,7 @@ def network_graph(trained: TabularTrained) -> Any:
             torch.onnx.export(
                 graph,
                 (rows[:_TRACED],),
-                content,
+                content,  # type: ignore[arg-type]
                 dynamo=False,
                 opset_version=_OPSET,
                 input_names=["X"],

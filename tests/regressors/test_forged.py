@@ -38,16 +38,19 @@ X = pd.DataFrame(
 Y = np.round(3 * X["a"] + 0.3 * RNG.normal(size=N), 1).to_numpy()
 NUMBERS = X[["a"]]
 
+SINGLE = "CategoryEmbeddingModelConfig"
 REGRESSORS: dict[str, Callable[[], Any]] = {
     "trees": lambda: XGBBridgeRegressor(n_estimators=6, n_bins=8, n_jobs=1).fit(X, Y),
     "trees, least_squares": lambda: XGBBridgeRegressor("least_squares", n_estimators=6, n_jobs=1).fit(X, Y),
     "trees, hard": lambda: XGBBridgeRegressor("hard", location="none", n_estimators=6, n_bins=8, n_jobs=1).fit(X, Y),
-    "network": lambda: TabularBridgeRegressor(max_epochs=2, n_bins=8, backbone_params={"layers": "16"}).fit(X, Y),
+    "network": lambda: TabularBridgeRegressor(
+        max_epochs=2, n_bins=8, backbone_params={"layers": "4", "n_members": 2, "embedding": "none"}
+    ).fit(X, Y),
     "network, least_squares": lambda: TabularBridgeRegressor(
-        scheme="least_squares", max_epochs=2, backbone_params={"layers": "16"}
+        SINGLE, "least_squares", max_epochs=2, backbone_params={"layers": "16"}
     ).fit(X, Y),
     "network, soft, of two targets": lambda: TabularBridgeRegressor(
-        scheme="soft", max_epochs=2, n_bins=8, backbone_params={"layers": "16"}
+        SINGLE, "soft", max_epochs=2, n_bins=8, backbone_params={"layers": "16"}
     ).fit(X, np.column_stack([Y, -Y])),
     "classifier": lambda: ClassifierBridgeRegressor(DecisionTreeClassifier(max_depth=3), n_bins=8).fit(NUMBERS, Y),
     "pool": lambda: PooledBridgeRegressor(

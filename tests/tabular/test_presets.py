@@ -37,7 +37,7 @@ def test_more_time_is_more_epochs_and_more_members():
     # 64 training rows in batches of two are 32 steps
     assert [fitted(preset=name) for name in ("fast", "default", "best")] == [63, 125, 200]
     # a table of many batches has epochs enough
-    assert [fitted(rows=4_000, preset=name) for name in ("fast", "default", "best")] == [30, 60, 60]
+    assert [fitted(rows=1_000, preset=name) for name in ("fast", "default", "best")] == [30, 60, 60]
     counts = [members(preset=name, backbone_params=SMALL) for name in ("fast", "default", "best")]
     assert counts == [4, 8, 16]
 

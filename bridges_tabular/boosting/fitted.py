@@ -18,7 +18,6 @@ from bridges_tabular.regressors.tables import check_table
 if TYPE_CHECKING:
     import xgboost as xgb
 
-    from bridges_tabular.boosting.settings import Settings
     from bridges_tabular.regressors.engine import Trained
 
 Floats = NDArray[np.float64]
@@ -29,9 +28,6 @@ class FittedTrees:
 
     scale_: TargetScale
     _trained: Trained
-
-    def _settings(self) -> Settings:
-        raise NotImplementedError
 
     def predict_contributions(self, X: Any) -> Floats:
         """Explain predictions of the mean by SHAP values, as ``pred_contribs`` of XGBoost does.
@@ -93,13 +89,6 @@ class FittedTrees:
     def best_iteration_(self) -> int:
         """The last round of the last stage, counted from 0, that predictions use."""
         return self._bridge.best_iteration
-
-    @property
-    def best_score_(self) -> float | None:
-        """Early stopping's metric at that round; None without validation rows."""
-        best = self._bridge.best_score
-        metric = self._settings().metric
-        return None if best is None else self.scale_.restore_scores({metric: best})[metric]
 
     @property
     def best_iteration(self) -> int:

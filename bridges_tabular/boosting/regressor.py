@@ -340,6 +340,13 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
 
         def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
 
+    @property
+    def best_score_(self) -> float | None:
+        """Early stopping's metric at ``best_iteration_``; None without validation rows."""
+        best = self._bridge.best_score
+        metric = self._settings().metric
+        return None if best is None else self.scale_.restore_scores({metric: best})[metric]
+
     def _held_out_share(self) -> float | None:
         return None if self.early_stopping_rounds is None else self.validation_fraction
 

@@ -25,7 +25,7 @@ from bridges_tabular.regressors.card import describe_columns, describe_targets, 
 from bridges_tabular.regressors.constraints import check, constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained, held_out
 from bridges_tabular.regressors.folders import new_folder
-from bridges_tabular.regressors.forecast import Calibrated, CalibratedForecast, Forecast
+from bridges_tabular.regressors.forecast import DISTRIBUTION_ROWS, Calibrated, CalibratedForecast, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.reading import read
@@ -37,8 +37,6 @@ from bridges_tabular.regressors.transforms import check_units
 Floats = NDArray[np.float64]
 
 CALIBRATION_CONSTRAINTS: dict[str, Any] = constraints("calibration", "calibration_fraction")
-# distributions are made for so many rows at once where only a few numbers of each are asked for
-_DISTRIBUTION_ROWS = 2048
 
 
 class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
@@ -353,8 +351,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """Numbers of each row's distribution, made for a block of rows at a time."""
         forecasts = self._forecast(X)
         blocks = []
-        for start in range(0, len(forecasts[0].point), _DISTRIBUTION_ROWS):
-            at = slice(start, start + _DISTRIBUTION_ROWS)
+        for start in range(0, len(forecasts[0].point), DISTRIBUTION_ROWS):
+            at = slice(start, start + DISTRIBUTION_ROWS)
             pairs = [(one, rows.take(at)) for one, rows in zip(self._calibrated, forecasts, strict=True)]
             results = [of(one, one.distribution(rows)) for one, rows in pairs]
             blocks.append(results[0] if self._single else np.stack(results, axis=-1))

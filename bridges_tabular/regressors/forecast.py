@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 # of the held-out rows, whose scores are for a reader
 _SCORED_ROWS = 1_000
 # Distributions are made for so many rows at a time: with fewer, the calls cost more than the numbers.
-_DISTRIBUTION_ROWS = 2_048
+DISTRIBUTION_ROWS = 2_048
 
 
 class Forecast(NamedTuple):
@@ -176,8 +176,8 @@ class CalibratedForecast:
 
         n = len(forecast.point)
         # what is made on the way is larger than the result; no rows have distributions of the same shape
-        starts = range(0, n, _DISTRIBUTION_ROWS) or (0,)
-        blocks = (slice(start, start + _DISTRIBUTION_ROWS) for start in starts)
+        starts = range(0, n, DISTRIBUTION_ROWS) or (0,)
+        blocks = (slice(start, start + DISTRIBUTION_ROWS) for start in starts)
         return BinnedDistribution._from_valid(joined(((at, restored(at)) for at in blocks), n))
 
     def interval(self, distribution: BinnedDistribution, coverage: float, conformal: bool) -> Floats:

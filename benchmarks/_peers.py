@@ -25,6 +25,7 @@ import torch
 from _boosters import Array, Forecast, Part, Split, fit_xgb, ngboost, normal, xgb_regressor
 
 from bridges_tabular import BinnedDistribution, PooledBridgeRegressor, TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular.pooling.weights import PRIOR_ROWS
 
 
 class Fitted(NamedTuple):
@@ -147,8 +148,22 @@ def _pytabkit(name: str) -> Alternative:
 
 
 def _pool(seed: int) -> PooledBridgeRegressor:
-    trees, network = XGBBridgeRegressor(n_jobs=1, random_state=seed), TabularBridgeRegressor(random_state=seed)
-    return PooledBridgeRegressor([("trees", trees), ("network", network)], random_state=seed)
+    members = [("network", TabularBridgeRegressor(random_state=seed)), ("trees", _on_catboost(seed))]
+    return PooledBridgeRegressor(members, random_state=seed)
+
+
+def _mean_of(first: str, second: str) -> Alternative:
+    """Two models of points; their weights have the least squared error on the validation rows, shrunk as a pool's."""
+
+    def fit(split: Split, seed: int) -> Fitted:
+        models = [ALTERNATIVES[name].fit(split, seed) for name in (first, second)]
+        one, other = (model.point(split.validation) for model in models)
+        y, trust = split.validation.y, len(one) / (len(one) + PRIOR_ROWS)
+        best = np.clip((y - other) @ (one - other) / max((one - other) @ (one - other), np.finfo(float).tiny), 0, 1)
+        weight = trust * best + (1 - trust) / 2
+        return Fitted(lambda part: weight * models[0].point(part) + (1 - weight) * models[1].point(part))
+
+    return Alternative(ALTERNATIVES[second].module, fit)
 
 
 def _bridge(
@@ -185,7 +200,7 @@ ALTERNATIVES = {
     "bridge_xgboost": _bridge(lambda seed: XGBBridgeRegressor(n_jobs=1, random_state=seed), "boosting"),
     "bridge_catboost": _bridge(_on_catboost, "boosting")._replace(module="catboost"),
     "bridge_network": _network(),
-    "bridge_pool": _bridge(_pool, "pooling"),
+    "bridge_pool": _bridge(_pool, "pooling")._replace(module="catboost"),
     "bridge_network_fast": _network(preset="fast"),
     "bridge_network_best": _network(preset="best"),
     "bridge_network_bins": _network(least_squares_share=0.0),
@@ -201,3 +216,4 @@ ALTERNATIVES = {
     "realmlp_td": _pytabkit("RealMLP_TD_Regressor"),
     "tabm_d": _pytabkit("TabM_D_Regressor"),
 }
+ALTERNATIVES["catboost_and_realmlp_td"] = _mean_of("catboost", "realmlp_td")

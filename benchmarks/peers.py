@@ -33,6 +33,7 @@ from bridges_tabular import BinnedDistribution, DistributionCalibrator
 from bridges_tabular.core import scores
 
 BASELINE = "xgboost"
+POOL, POOLED = "bridge_pool", ["bridge_network", "bridge_catboost"]
 RESIDUALS = " + residuals"
 KEY = ["table", "rows", "split", "model"]
 SCORES = ["rmse", "mae", "crps", "coverage_90", "crps_residuals", "coverage_90_residuals"]
@@ -144,6 +145,7 @@ def report(frame: pd.DataFrame, against: list[str]) -> None:
                 means = [geometric_mean(time[model].dropna().to_numpy())[0] for time in times.values()]
                 seconds = frame.loc[frame["model"] == model, "fit_seconds"]
                 print(f"  {model:32} {means[0]:8.2f} {means[1]:8.2f} {seconds.median():8.1f} {seconds.max():8.1f}")
+    _report_pool(frame)
     print("\n90 % intervals hold, mean over tables and splits, and the least and most of a table")
     for model, part in [(str(name), part) for name, part in frame.groupby("model", sort=False)]:
         hold = part.groupby("table")["coverage_90"].mean()
@@ -167,6 +169,17 @@ def _report_score(frame: pd.DataFrame, score: str, against: str) -> None:
         mean, error = geometric_mean(values.to_numpy())
         spread = f"{mean:.3f} +- {error:.3f}  {values.median():.3f}  {(values < 1).sum():2d} of {len(values):2d}"
         print(f"  {model:32} {spread}  {values.max():.3f} ({values.idxmax()})")
+
+
+def _report_pool(frame: pd.DataFrame) -> None:
+    """On how many tables the pool is better than each of its members."""
+    for score in ("rmse", "crps"):
+        wide = frame.pivot_table(index=["table", "split"], columns="model", values=score)
+        if not {POOL, *POOLED} <= set(wide):
+            return
+        logs = np.log(wide[[POOL, *POOLED]].dropna()).groupby(level="table").mean()
+        better = int((logs[POOL] < logs[POOLED].min(axis=1)).sum())
+        print(f"\n{score.upper()} of {POOL} is below that of each of its members on {better} of {len(logs)} tables")
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def run(folder: Path, tables: list[str], variants: Variants, results: Results) -
         line = {"rmse": scores.rmse(y, model.predict(X)), "crps": scores.crps(distribution, y)}
         line |= {"coverage_90": scores.coverage(distribution.interval(0.9), y), "fit_seconds": seconds}
         results.add(table=table, variant=variant, **line)
-        print(f"{table:12} {variant:54} rmse {line['rmse']:.5g} {seconds:.1f} s", flush=True)
+        print(f"{table:12} {variant:66} rmse {line['rmse']:.5g} {seconds:.1f} s", flush=True)
 
 
 def report(results: Results, variants: Variants) -> None:
@@ -58,7 +58,7 @@ def report(results: Results, variants: Variants) -> None:
         crps, seconds = (geometric_mean(ratios[score])[0] for score in ("crps", "fit_seconds"))
         hold = wide["coverage_90"][variant].mean()
         print(
-            f"  {variant:54} {mean:.3f} +- {error:.3f} {ratios['rmse'].max():.3f} {crps:.3f} {seconds:.2f}  {hold:.3f}"
+            f"  {variant:66} {mean:.3f} +- {error:.3f} {ratios['rmse'].max():.3f} {crps:.3f} {seconds:.2f}  {hold:.3f}"
             f"  ({len(ratios['rmse'])} tables)"
         )
     print("\nRMSE / that of the default")

@@ -23,7 +23,7 @@ from bridges_tabular.regressors.lines import in_one_line
 
 STATE_FILE = "bridge.json"
 ARRAYS_FILE = "arrays.safetensors"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # categories and settings: no table of a person's comes near it
 _LARGEST_STATE = 1 << 25
 

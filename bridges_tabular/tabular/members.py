@@ -69,7 +69,12 @@ class MemberMLPConfig(ModelConfig):
     one_hot: int = field(
         default=0, metadata={"help": "Categories with at most so many codes are one-hot, others are embedded."}
     )
-    input_scale: bool = field(default=False, metadata={"help": "Learn a factor for every input."})
+    input_scale: float = field(
+        default=6.0,
+        metadata={
+            "help": "Learn a factor of every input, so many times faster than other weights, as in RealMLP; 0: no factors."
+        },
+    )
     clamp: bool = field(
         default=True,
         metadata={"help": "Keep predictions within the range of the training targets and a tenth of it beyond."},
@@ -95,13 +100,12 @@ class MemberMLPConfig(ModelConfig):
         ):
             if not _whole(getattr(self, name), lowest):
                 raise ValueError(f"{name} must be a whole number of at least {lowest}, got {getattr(self, name)!r}")
-        for name in ("dropout", "frequency_scale"):
+        for name in ("dropout", "frequency_scale", "input_scale"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a number, got {value!r}")
-        for name in ("input_scale", "clamp"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if not isinstance(self.clamp, bool):
+            raise ValueError(f"clamp must be true or false, got {self.clamp!r}")
         widths = self.layers.split("-") if isinstance(self.layers, str) else []
         if not widths or not all(width.isdecimal() and int(width) for width in widths):
             raise ValueError(f"layers must be widths joined by hyphens, as 128-128, got {self.layers!r}")
@@ -109,6 +113,8 @@ class MemberMLPConfig(ModelConfig):
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if not self.frequency_scale > 0:
             raise ValueError(f"frequency_scale must be positive, got {self.frequency_scale}")
+        if self.input_scale < 0:
+            raise ValueError(f"input_scale must not be negative, got {self.input_scale}")
         if self.activation not in nn.modules.activation.__all__:
             raise ValueError(f"activation must be the name of one in torch.nn, got {self.activation!r}")
         if self.batch_norm_continuous_input:
@@ -163,7 +169,9 @@ class MemberMLPBackbone(nn.Module):
             scale=config.frequency_scale,
         )
         n_inputs = self.embeddings.output_dim + n_categorical
-        self.scale = nn.Parameter(torch.ones(k, n_inputs)) if config.input_scale else None
+        self._speed = float(config.input_scale)
+        # Adam moves every weight by the learning rate: a factor is 1 and a multiple of its weight
+        self.scaling = nn.Parameter(torch.zeros(k, n_inputs)) if self._speed else None
         layers: list[nn.Module] = []
         width = n_inputs
         for index, units in enumerate(int(units) for units in config.layers.split("-")):
@@ -175,15 +183,21 @@ class MemberMLPBackbone(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.output_dim = width
 
+    @property
+    def scale(self) -> Tensor | None:
+        """Factors of the inputs, of shape (members, inputs); None where there are none."""
+        return None if self.scaling is None else 1 + self._speed * self.scaling
+
     def reset_parameters(self) -> None:
         """Make the factors of inputs 1 again; layers reset their own."""
-        if self.scale is not None:
-            nn.init.ones_(self.scale)
+        if self.scaling is not None:
+            nn.init.zeros_(self.scaling)
 
     def forward(self, features: Tensor) -> Tensor:
         """Hidden features of shape (n, members, output_dim)."""
         read = self.embeddings(features[:, : self.n_numbers], features[:, self.n_numbers :])
-        hidden: Tensor = self.layers(read if self.scale is None else read * self.scale)
+        scale = self.scale
+        hidden: Tensor = self.layers(read if scale is None else read * scale)
         return hidden
 
 

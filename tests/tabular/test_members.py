@@ -93,17 +93,21 @@ def plain_linear(layer, member):
     [
         {},
         {"activation": "ReLU", "layers": "5"},
-        {"input_scale": True, "one_hot": 4},
+        {"input_scale": 0, "one_hot": 4},
         {"embedding": "pbld", "embedding_dim": 2, "frequencies": 3},
         {"embedding": "piecewise_linear", "embedding_dim": 2, "embedding_bins": 4},
         {"embedding": "plr", "embedding_dim": 2, "frequencies": 3},
-        {"embedding": "mixed", "embedding_dim": 2, "frequencies": 3, "embedding_bins": 4, "input_scale": True},
+        {"embedding": "mixed", "embedding_dim": 2, "frequencies": 3, "embedding_bins": 4, "input_scale": 2.0},
     ],
     ids=str,
 )
 def test_each_member_is_a_perceptron_of_its_own(sharing, params):
     params = {"layers": "7-5", "activation": "GELU", "dropout": 0.5} | params
     model = network(outputs=2, points=1, n_members=3, sharing=sharing, **params).eval()
+    factors = model.backbone.scaling
+    if factors is not None:
+        with torch.no_grad():
+            factors.normal_(std=0.2)
     batch = batch_of()
     output = model(batch)
     assert output["members"].shape == (20, 2, 2)
@@ -119,7 +123,8 @@ def test_each_member_is_a_perceptron_of_its_own(sharing, params):
         head, place = (model.head, member) if member < 2 else (model.point_head, 0)
         layers = [(plain_linear(layer, member), getattr(nn, params["activation"])()) for layer in hidden]
         alone = nn.Sequential(*itertools.chain(*layers), plain_linear(head, place))
-        scale = model.backbone.scale[member] if params.get("input_scale") else 1.0
+        speed = params.get("input_scale", 6.0)
+        scale = 1 + speed * factors[member] if speed else 1.0
         # of two embeddings, neighbours read different ones
         inputs = torch.cat([each[member % len(each)](batch["continuous"]), *codes], dim=1)
         found = output["members"][:, member] if member < 2 else output["points"][:, 0]
@@ -446,7 +451,7 @@ def test_weights_pull_every_member(table):
     ("params", "targets"),
     [
         ({}, 1),
-        ({"sharing": "batch_ensemble", "embedding": "pbld", "input_scale": True}, 2),
+        ({"sharing": "batch_ensemble", "embedding": "pbld", "input_scale": 1}, 2),
         ({"embedding": "plr", "one_hot": 4, "dropout": 0.1}, 1),
         ({"embedding": "none", "embedding_dropout": 0.1, "activation": "SiLU"}, 2),
     ],
@@ -597,7 +602,7 @@ def in_tmp(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"sharing": "batch_ensemble", "embedding": "pbld", "one_hot": 4, "input_scale": True}], ids=str
+    "params", [{}, {"sharing": "batch_ensemble", "embedding": "pbld", "one_hot": 4, "input_scale": 1}], ids=str
 )
 def test_a_stock_model_from_python_and_from_yaml(standard, in_tmp, params):
     train, test = standard[:350], standard[350:]
@@ -670,7 +675,7 @@ def test_folds_begin_anew(standard, in_tmp):
 @pytest.mark.parametrize("embedding", ["piecewise_linear", "pbld", "plr"])
 @pytest.mark.parametrize("share", [None, 0.5])
 def test_a_reset_leaves_nothing_of_what_was_trained(frame, embedding, share):
-    params = {"embedding": embedding, "input_scale": True, "one_hot": 1}
+    params = {"embedding": embedding, "input_scale": 1, "one_hot": 1}
     if share is None:
         model = network(**params)
     else:
@@ -758,7 +763,8 @@ REFUSED = [
     *[("dropout", value) for value in ("0.1", True)],
     *[("frequency_scale", value) for value in ("a", float("inf"))],
     *[("activation", value) for value in (5, "Linear")],
-    *[(name, "no") for name in ("clamp", "input_scale")],
+    ("clamp", "no"),
+    *[("input_scale", value) for value in (-1.0, True, "no", float("nan"))],
     ("batch_norm_continuous_input", True),
 ]
 

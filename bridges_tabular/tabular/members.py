@@ -72,7 +72,7 @@ class MemberMLPConfig(ModelConfig):
     input_scale: float = field(
         default=6.0,
         metadata={
-            "help": "Learn a factor of every input, so many times faster than other weights, as in RealMLP; 0: no factors."
+            "help": "Learn a factor of every input so many times faster than other weights, as RealMLP does; 0: none."
         },
     )
     clamp: bool = field(

@@ -294,14 +294,26 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
         If some names are text and others are not.
     """
     frame = as_frame(X)
-    _check_names(frame)
-    check_integers(frame)
+    check_columns(frame)
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
     return frame
 
 
+def check_columns(frame: pd.DataFrame) -> None:
+    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one, and numbers.
+
+    Raises
+    ------
+    ValueError
+        If two columns share a name, or one holds a whole number that no float holds.
+    TypeError
+        If some names are text and others are not.
+    """
+    _check_names(frame)
+    check_integers(frame)
+
+
 def _check_names(frame: pd.DataFrame) -> None:
-    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one."""
     other = next((name for name in frame.columns if not isinstance(name, str)), None)
     if other is None:
         _check_unique([str(name) for name in frame.columns])

@@ -188,7 +188,7 @@ class TableEncoder:
                 if name in self.categories:
                     yield name, _encode_categories(column, self.categories[name], name)
                 else:
-                    yield name, _to_numbers(column, name)
+                    yield name, to_numbers(column, name)
 
     def to_dict(self) -> dict[str, Any]:
         """State as plain values that JSON can hold."""
@@ -272,7 +272,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     if not isinstance(X, pd.DataFrame):
         array = check_array(X, dtype=None, ensure_all_finite=False)
         try:
-            return pd.DataFrame(array).infer_objects()
+            return pd.DataFrame(array, copy=False).infer_objects()
         except OverflowError:
             # pandas infers nothing of whole numbers that no float holds
             return pd.DataFrame(array, dtype=object)
@@ -390,7 +390,14 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
     return index.get_indexer(pd.Index(column, dtype=object)).astype(np.int64)
 
 
-def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+def to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    """Numbers of a column as doubles, NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else, or numbers beyond single precision.
+    """
     numbers = as_floats(column)
     if numbers is None:
         row, value = first_other(column)

@@ -12,8 +12,15 @@ import pandas as pd
 from pandas.api import types as pandas_types
 
 from bridges_tabular.regressors import dates
-from bridges_tabular.regressors.kinds import NearUniqueWarning, OddCellError, as_floats, no_category, warn_of_names
-from bridges_tabular.regressors.tables import TableEncoder, to_numbers
+from bridges_tabular.regressors.kinds import (
+    NearUniqueWarning,
+    OddCellError,
+    as_floats,
+    no_category,
+    to_numbers,
+    warn_of_names,
+)
+from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line, shown
 
 

@@ -15,20 +15,16 @@ from sklearn.utils.validation import check_array, validate_data
 from bridges_tabular.regressors import dates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import (
-    as_floats,
     check_integers,
-    first_other,
     is_categorical,
     near_unique,
     no_category,
+    to_numbers,
     warn_of_names,
 )
 from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
-
-# both engines compute in single precision, where a larger number turns into infinity
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class TableEncoder:
@@ -388,25 +384,3 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
         # pandas writes a missing value as code -1, which here picks the appended -1
         return np.append(known, -1)[column.cat.codes.to_numpy()].astype(np.int64)
     return index.get_indexer(pd.Index(column, dtype=object)).astype(np.int64)
-
-
-def to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
-    """Numbers of a column as doubles, NaN where missing.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything else, or numbers beyond single precision.
-    """
-    numbers = as_floats(column)
-    if numbers is None:
-        row, value = first_other(column)
-        raise ValueError(f"column {shown(name)} held numbers in fit and now holds {shown(value)} in row {shown(row)}")
-    too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
-    if too_large.size:
-        row, value = column.index[too_large[0]], column.iloc[too_large[0]]
-        raise ValueError(
-            f"column {shown(name)} holds {too_large.size} value(s) that are infinite or beyond float32, the first in"
-            f" row {shown(row)}: {shown(value)}"
-        )
-    return numbers

@@ -213,6 +213,11 @@ def test_sources_that_cannot_be_used_are_refused_in_a_line(X: Any, words: str) -
     assert caught.value.__cause__ is None
 
 
+def test_files_need_the_name_of_a_column() -> None:
+    with pytest.raises(ValueError, match=re.escape("X='data/*.parquet' names files: y must be the name")):
+        regressor().fit("data/*.parquet", np.zeros(3))
+
+
 def test_a_broken_file_is_named(parquet: Path) -> None:
     (parquet / "part-3.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(ValueError, match=r"part-3\.parquet cannot be read: "):
@@ -228,6 +233,7 @@ def test_a_broken_file_is_named(parquet: Path) -> None:
         ({}, {"sample_weight": "weight"}, "part 0 of X: it lacks column 'weight'"),
         ({}, {"eval_set": (table(9), table(9)["price"])}, "validation rows are an eval_set like X"),
         ({}, {"eval_set": [table(9).drop(columns="price")]}, "part 0 of eval_set: it lacks column 'price'"),
+        ({}, {"eval_set": [table(9).iloc[:0]]}, "eval_set holds no rows with a weight"),
         ({}, {"eval_set": "nowhere.parquet"}, "eval_set='nowhere.parquet' matches no file"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, Single
+from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, Codes, Single
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 
@@ -20,6 +20,8 @@ _STEPS = 10
 _STEP_SIZE = 0.01
 # torch takes no second thread for so few numbers: its threads would be in the way of XGBoost's
 _BLOCK_SIZE = 1 << 15
+# numbers in the codes of all rows that are kept: a gigabyte. Making them anew in every round doubles its time or so.
+_MOST_KEPT = 1 << 28
 
 
 def project_codes(codec: TargetCodec, logits: ClassLogits, y: Single) -> Single:
@@ -36,6 +38,37 @@ def project_codes(codec: TargetCodec, logits: ClassLogits, y: Single) -> Single:
             psi = codec.encode(torch.from_numpy(y[start : start + size])).exp().numpy()
             codes[start : start + size] = psi if logits.basis is None else psi @ logits.basis
     return codes
+
+
+class TargetCodes:
+    """Codes of targets, made when their rows are asked for, as codec and logits are by then.
+
+    Parameters
+    ----------
+    codec : TargetCodec
+    logits : ClassLogits
+    y : array of shape (n,)
+        In the codec's units.
+
+    Attributes
+    ----------
+    shape : (n, r)
+    """
+
+    def __init__(self, codec: TargetCodec, logits: ClassLogits, y: Single) -> None:
+        self._codec = codec
+        self._logits = logits
+        self._y = y
+        self.shape = len(y), logits.n_margins
+
+    def __getitem__(self, rows: slice) -> Single:
+        return project_codes(self._codec, self._logits, self._y[rows])
+
+
+def codes_of(codec: TargetCodec, logits: ClassLogits, y: Single) -> Codes:
+    """Codes of all rows, kept if they take less than a gigabyte, else made whenever they are asked for."""
+    made = TargetCodes(codec, logits, y)
+    return made if len(y) * logits.n_margins > _MOST_KEPT else made[:]
 
 
 class _Snapshot(NamedTuple):
@@ -141,7 +174,7 @@ class MovingGradients(BridgeGradients):
     """
 
     def __init__(self, refit: CodecRefit, codec: TargetCodec, logits: ClassLogits, y: Single, **kwargs: Any) -> None:
-        super().__init__(logits, project_codes(codec, logits, y), y, codec.decoder.values.numpy(), **kwargs)
+        super().__init__(logits, codes_of(codec, logits, y), y, codec.decoder.values.numpy(), **kwargs)
         self._refit = refit
         self._codec = codec
 
@@ -150,6 +183,6 @@ class MovingGradients(BridgeGradients):
         if self._refit.due(iteration):
             before = margins.reshape(self.codes.shape)[self._refit.rows]
             self._refit.move(iteration, self.logits.probabilities(before))
-            self.codes = project_codes(self._codec, self.logits, self._y)
+            self.codes = codes_of(self._codec, self.logits, self._y)
             self.values = self._codec.decoder.values.numpy()
         return super().at(iteration, margins)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
+from bridges_tabular.boosting.stored import in_blocks
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
@@ -151,11 +152,19 @@ class BoostingEngine:
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> BoostedBridge:
         """Train all stages."""
+        # by no name: the features give way to those with a location
+        return self.boost(
+            Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight),
+            None
+            if watched is None
+            else Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight),
+            seed,
+            report,
+        )
+
+    def boost(self, training: Sample, validation: Sample | None, seed: int, report: Report) -> BoostedBridge:
+        """Train all stages on rows whose features have been read."""
         random = np.random.RandomState(seed)
-        training = Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight)
-        validation = None
-        if watched is not None:
-            validation = Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight)
         location, log, before = None, dict[str, list[float]](), 0
         if self.location is not None:
             before = self.location.steps
@@ -215,7 +224,7 @@ class BoostingEngine:
         """
         if self.fixed_share is not None or validation is None:
             return 1.0 if self.fixed_share is None else self.fixed_share
-        mean = target.decode(trees.margins(validation.values))
+        mean = in_blocks(validation.values, lambda values: target.decode(trees.margins(values)))
         weight = np.ones(len(mean)) if validation.weight is None else validation.weight
         prior = float(np.average(np.square(validation.y - mean), weights=weight)) / _SHARE_DEVIATION**2
         products, squares = float((weight * mean) @ validation.y), float((weight * mean) @ mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,19 @@ class ClassLogits:
             yield slice(start, min(start + size, n))
 
 
+class Codes(Protocol):
+    """Psi of targets, multiplied by the basis of the logits if there is one: an array, or what makes blocks of it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, r)."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Single:
+        """Those of some rows."""
+        ...
+
+
 class BridgeGradients:
     """b KL(psi || pi) + c (y - mu.pi)^2 of every row, as a gradient and a diagonal hessian in the margins.
 
@@ -90,8 +104,8 @@ class BridgeGradients:
     Parameters
     ----------
     logits : ClassLogits
-    codes : array of shape (n, r)
-        Psi of the training targets, multiplied by the basis if there is one.
+    codes : Codes of shape (n, r)
+        Of the training targets.
     y : array of shape (n,)
         Training targets, in the units of ``values``.
     values : array of shape (k,)
@@ -107,7 +121,7 @@ class BridgeGradients:
     def __init__(
         self,
         logits: ClassLogits,
-        codes: Single,
+        codes: Codes,
         y: Single,
         values: Single,
         *,

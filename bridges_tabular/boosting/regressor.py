@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from threadpoolctl import threadpool_limits
 
+from bridges_tabular.boosting import streamed
 from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.fitted import FittedTrees
 from bridges_tabular.boosting.foreign import plain_location
@@ -327,13 +330,42 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         report: Listener | Report | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Fit the trees; see :meth:`BridgeRegressor.fit`.
+        """Fit the trees; see :meth:`BridgeRegressor.fit` for tables in memory.
 
-        ``verbose`` prints the scores of the last stage as XGBoost does, in the target's units: True those of every
-        round, a number those of each so many-th and of the last.
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p), or a source of rows that do not fit in memory
+            A path, folder or glob of parquet files, a ``pyarrow.dataset.Dataset``, an iterable of DataFrames that
+            starts anew each time (a list), or a function that returns an iterator of them. It is read twice. In
+            memory are a few numbers of each row, on disk, in the folder for temporary files, four bytes of each
+            feature of it, and XGBoost's own files where these would fill memory.
+        y : array of shape (n,); of a source the name of the target's column
+        sample_weight : array of shape (n,), optional; of a source the name of a column
+        eval_set, X_val, y_val : optional
+            Of a source an ``eval_set`` alone, another one with the same columns. Default: validation rows, and those
+            of a ``calibration_fraction``, are held out by a hash of the row's number.
+        verbose : bool or int, default=False
+            Print the scores of the last stage as XGBoost does, in the target's units: True those of every round, a
+            number those of each so many-th and of the last.
+        report, **kwargs
+            See :meth:`BridgeRegressor.fit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            In one line, of a source with the name of the file or part. A source takes neither regressors of others as
+            ``location`` nor a ``tree_method`` of "exact" or "approx".
         """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
+            if isinstance(y, str):
+                self.check_params()
+                fitted = copy(self)
+                streamed.fit(fitted, *streamed.sources(X, y, sample_weight, eval_set, X_val, y_val), heard)
+                self.__dict__ = fitted.__dict__
+                return self
+            if isinstance(X, str | Path):
+                raise ValueError(f"X={str(X)!r} names files: y must be the name of the target's column in them")
             return super().fit(X, y, sample_weight, eval_set, X_val, y_val, report=heard, **kwargs)
 
     if TYPE_CHECKING:

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Metric, Output
-from bridges_tabular.boosting.codes import CodecRefit, MovingGradients, project_codes
+from bridges_tabular.boosting.codes import CodecRefit, MovingGradients, codes_of
 from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, index_polynomials, split_directions
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.core.scores import crps_of_masses
+from bridges_tabular.regressors.learned import class_use
 from bridges_tabular.regressors.scale import TargetScale
 
 Floats = NDArray[np.float64]
@@ -133,10 +134,7 @@ class BinnedTarget(BoostingTarget):
         # what a location leaves is spread less than the target
         unit = float(TargetScale.fit(y[:, None], sample_weight).scale[0])
         codec = codec.fit(y / unit, sample_weight).requires_grad_(False)
-        unfitted = ClassLogits(np.zeros(codec.bins.n_bins, dtype=np.float32), None)
-        codes = project_codes(codec, unfitted, (y / unit).astype(np.float32))
-        weight = np.ones(len(y)) if sample_weight is None else sample_weight
-        masses = np.maximum((weight / weight.sum()).astype(np.float32) @ codes, _SMALLEST_MASS)
+        masses = np.maximum(class_use(codec, y / unit, sample_weight), _SMALLEST_MASS)
         offsets = np.log(masses / masses.sum()).astype(np.float32)
         basis = None if rank is None or SCHEMES[codec.scheme].one_hot else index_polynomials(len(masses), rank)
         return cls(codec, ClassLogits(offsets, basis), unit, weights, random)
@@ -186,7 +184,7 @@ class BinnedTarget(BoostingTarget):
             assert self._random is not None
             self._refit = CodecRefit(self.codec, self._weights, in_units, sample_weight, self._random)
             return MovingGradients(self._refit, self.codec, self.logits, in_units, **settings)
-        codes = project_codes(self.codec, self.logits, in_units)
+        codes = codes_of(self.codec, self.logits, in_units)
         return BridgeGradients(self.logits, codes, in_units, self._values(), **settings)
 
     def metric(self, y: Floats, sample_weight: Floats | None, names: Sequence[str]) -> Metric:

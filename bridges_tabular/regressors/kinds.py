@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from numbers import Number
 from typing import Any
@@ -19,6 +20,8 @@ _CATEGORICAL_OBJECTS = frozenset({"string", "mixed", "mixed-integer"})
 _OBJECTS_WITH_INTEGERS = frozenset({"integer", "mixed-integer-float", "mixed", "mixed-integer"})
 # fewer may be all that there are
 _MANY_TEXTS = 20
+# both engines compute in single precision, where a larger number turns into infinity
+_LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_INTEGER = int(np.finfo(np.float64).max)
 
 
@@ -105,10 +108,21 @@ def near_unique(column: pd.Series[Any]) -> int | None:
     Nearly: more than half as many as there are values, and at least 20.
     """
     distinct = column.nunique()
-    if distinct < _MANY_TEXTS or 2 * distinct <= column.notna().sum():
+    if not _tells_apart(distinct, int(column.notna().sum())):
         return None
     first = column.dropna().iloc[0]
     return distinct if isinstance(first, str) else None
+
+
+def warn_of_names(distinct: int, known: int, name: str) -> None:
+    """Warn of a column with so many different texts in so many rows, where it is nearly another one in each row."""
+    if _tells_apart(distinct, known):
+        warnings.warn(
+            f"column {shown(name)} holds {distinct} different texts in {known} rows: it tells rows apart"
+            " rather than describes them; leave it out, or make something of it that rows share",
+            NearUniqueWarning,
+            stacklevel=2,
+        )
 
 
 def no_category(value: Any, name: str) -> TypeError:
@@ -190,6 +204,32 @@ def first_other(column: pd.Series[Any]) -> tuple[Any, Any]:
         other = np.array([not isinstance(value, Number) for value in present])
     first = int(np.argmax(other))
     return present.index[first], present.iloc[first]
+
+
+def to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    """Numbers of a column as doubles, NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else, or numbers beyond single precision.
+    """
+    numbers = as_floats(column)
+    if numbers is None:
+        row, value = first_other(column)
+        raise ValueError(f"column {shown(name)} held numbers in fit and now holds {shown(value)} in row {shown(row)}")
+    too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
+    if too_large.size:
+        row, value = column.index[too_large[0]], column.iloc[too_large[0]]
+        raise ValueError(
+            f"column {shown(name)} holds {too_large.size} value(s) that are infinite or beyond float32, the first in"
+            f" row {shown(row)}: {shown(value)}"
+        )
+    return numbers
+
+
+def _tells_apart(distinct: int, known: int) -> bool:
+    return distinct >= _MANY_TEXTS and 2 * distinct > known
 
 
 def _with_kind(column: pd.Series[Any], name: str) -> pd.Series[Any]:

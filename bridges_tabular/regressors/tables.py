@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -16,20 +15,16 @@ from sklearn.utils.validation import check_array, validate_data
 from bridges_tabular.regressors import dates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import (
-    NearUniqueWarning,
-    as_floats,
     check_integers,
-    first_other,
     is_categorical,
     near_unique,
     no_category,
+    to_numbers,
+    warn_of_names,
 )
 from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
-
-# both engines compute in single precision, where a larger number turns into infinity
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class TableEncoder:
@@ -161,19 +156,35 @@ class TableEncoder:
             If columns are missing, a numeric column holds text or infinite values, a text column numbers, or a column
             of dates anything else.
         """
-        frame = self._select(as_frame(X))
+        frame = as_frame(X)
         numeric = np.empty((len(frame), len(self.numeric_columns)))
         codes = np.empty((len(frame), len(self.categories)), dtype=np.int64)
         next_numeric = next_code = 0
+        for name, column in self.each(frame):
+            if name in self.categories:
+                codes[:, next_code] = column
+                next_code += 1
+            else:
+                numeric[:, next_numeric] = column
+                next_numeric += 1
+        return numeric, codes
+
+    def each(self, X: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+        """What :meth:`transform` makes of a table, column by column, in the order of ``columns``.
+
+        Yields
+        ------
+        name : str
+        column : array of shape (n,)
+            Floats, or the codes of categories.
+        """
+        frame = self._select(as_frame(X))
         for position, source in enumerate(self.feature_names_in_):
             for name, column in self._read(frame.iloc[:, position], source):
                 if name in self.categories:
-                    codes[:, next_code] = _encode_categories(column, self.categories[name], name)
-                    next_code += 1
+                    yield name, _encode_categories(column, self.categories[name], name)
                 else:
-                    numeric[:, next_numeric] = _to_numbers(column, name)
-                    next_numeric += 1
-        return numeric, codes
+                    yield name, to_numbers(column, name)
 
     def to_dict(self) -> dict[str, Any]:
         """State as plain values that JSON can hold."""
@@ -257,7 +268,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     if not isinstance(X, pd.DataFrame):
         array = check_array(X, dtype=None, ensure_all_finite=False)
         try:
-            return pd.DataFrame(array).infer_objects()
+            return pd.DataFrame(array, copy=False).infer_objects()
         except OverflowError:
             # pandas infers nothing of whole numbers that no float holds
             return pd.DataFrame(array, dtype=object)
@@ -295,14 +306,26 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
         If some names are text and others are not.
     """
     frame = as_frame(X)
-    _check_names(frame)
-    check_integers(frame)
+    check_columns(frame)
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
     return frame
 
 
+def check_columns(frame: pd.DataFrame) -> None:
+    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one, and numbers.
+
+    Raises
+    ------
+    ValueError
+        If two columns share a name, or one holds a whole number that no float holds.
+    TypeError
+        If some names are text and others are not.
+    """
+    _check_names(frame)
+    check_integers(frame)
+
+
 def _check_names(frame: pd.DataFrame) -> None:
-    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one."""
     other = next((name for name in frame.columns if not isinstance(name, str)), None)
     if other is None:
         _check_unique([str(name) for name in frame.columns])
@@ -339,12 +362,7 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
 def _warn_of_names(column: pd.Series[Any], name: str) -> None:
     distinct = near_unique(column)
     if distinct is not None:
-        warnings.warn(
-            f"column {shown(name)} holds {distinct} different texts in {column.notna().sum()} rows: it tells rows apart"
-            " rather than describes them; leave it out, or make something of it that rows share",
-            NearUniqueWarning,
-            stacklevel=2,
-        )
+        warn_of_names(distinct, int(column.notna().sum()), name)
 
 
 def _plain(value: Any, name: str) -> Category:
@@ -366,18 +384,3 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
         # pandas writes a missing value as code -1, which here picks the appended -1
         return np.append(known, -1)[column.cat.codes.to_numpy()].astype(np.int64)
     return index.get_indexer(pd.Index(column, dtype=object)).astype(np.int64)
-
-
-def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
-    numbers = as_floats(column)
-    if numbers is None:
-        row, value = first_other(column)
-        raise ValueError(f"column {shown(name)} held numbers in fit and now holds {shown(value)} in row {shown(row)}")
-    too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
-    if too_large.size:
-        row, value = column.index[too_large[0]], column.iloc[too_large[0]]
-        raise ValueError(
-            f"column {shown(name)} holds {too_large.size} value(s) that are infinite or beyond float32, the first in"
-            f" row {shown(row)}: {shown(value)}"
-        )
-    return numbers

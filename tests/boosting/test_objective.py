@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils import check_random_state
 
-from bridges_tabular.boosting.codes import CodecRefit, project_codes
+from bridges_tabular.boosting import codes as codes_module
+from bridges_tabular.boosting.codes import CodecRefit, MovingGradients, TargetCodes, codes_of, project_codes
 from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, index_polynomials, split_directions
 from bridges_tabular.boosting.targets import BinnedTarget
 from bridges_tabular.core.codec import TargetCodec
@@ -113,6 +114,34 @@ def test_projected_codes_are_the_codec_s(scheme: Any) -> None:
     offsets, basis = np.zeros(16, dtype=np.float32), index_polynomials(16, 3)
     np.testing.assert_allclose(project_codes(codec, ClassLogits(offsets, None), y), psi, atol=1e-6)
     np.testing.assert_allclose(project_codes(codec, ClassLogits(offsets, basis), y), psi @ basis, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+def test_gradients_do_not_depend_on_whether_codes_are_kept(rank: Any, monkeypatch: Any) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=600).astype(np.float32)
+    margins = rng.normal(size=(600, rank or 16)).astype(np.float32)
+
+    def after_a_move() -> tuple[Any, Any]:
+        codec = TargetCodec("end_to_end", 16).fit(y).requires_grad_(False)
+        logits = ClassLogits(np.zeros(16, dtype=np.float32), None if rank is None else index_polynomials(16, rank))
+        refit = CodecRefit(codec, BridgeObjective(), y, None, check_random_state(0))
+        ours = MovingGradients(refit, codec, logits, y)
+        first = ours.at(0, margins)[0]
+        return first, ours.at(8, margins)[0]
+
+    assert isinstance(
+        codes_of(TargetCodec("soft", 16).fit(y), ClassLogits(np.zeros(16, dtype=np.float32), None), y), np.ndarray
+    )
+    kept = after_a_move()
+    monkeypatch.setattr(codes_module, "_MOST_KEPT", 100)
+    assert isinstance(
+        codes_of(TargetCodec("soft", 16).fit(y), ClassLogits(np.zeros(16, dtype=np.float32), None), y), TargetCodes
+    )
+    made = after_a_move()
+    for one, other in zip(kept, made, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert np.abs(made[0] - made[1]).max() > 1e-3
 
 
 def test_encoder_and_decoder_move_downhill_and_back() -> None:

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
-from bridges_tabular.boosting.features import Features
+from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
+from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
@@ -73,7 +74,11 @@ class BoostedBridge:
 
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Predicted targets, with the class probabilities and locations that they come from."""
-        values, location = self.features.values(X), None
+        return self.forecast_of(X, self.features.values(X))
+
+    def forecast_of(self, X: pd.DataFrame, values: Values) -> list[Forecast]:
+        """The same of a table whose features of shape (n, p) are read already."""
+        location = None
         if self.location is not None:
             location = self.location.predict(X, values)
             values = self.location.append(values, location)
@@ -119,7 +124,8 @@ class BoostingEngine:
     booster : Booster
     features : Features
     make_target : callable
-        From what the location leaves of training targets (n,), their weights and a RandomState to a BoostingTarget.
+        From what the location leaves of training targets (n,), their weights, a RandomState and the fit's Peers to a
+        BoostingTarget.
     load_target : callable
         From arrays to a BoostingTarget.
     location : LocationModels or None
@@ -139,7 +145,7 @@ class BoostingEngine:
 
     booster: Booster
     features: Features
-    make_target: Callable[[Floats, Floats | None, np.random.RandomState], BoostingTarget]
+    make_target: Callable[[Floats, Floats | None, np.random.RandomState, Peers], BoostingTarget]
     load_target: Callable[[Arrays], BoostingTarget]
     location: LocationModels | None
     fixed_share: float | None
@@ -151,11 +157,15 @@ class BoostingEngine:
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> BoostedBridge:
         """Train all stages."""
-        random = np.random.RandomState(seed)
         training = Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight)
         validation = None
         if watched is not None:
             validation = Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight)
+        return self.boost(training, validation, seed, report)
+
+    def boost(self, training: Sample, validation: Sample | None, seed: int, report: Report) -> BoostedBridge:
+        """Train all stages on features that are read already; each process of a fit calls it with its own rows."""
+        random = np.random.RandomState(seed)
         location, log, before = None, dict[str, list[float]](), 0
         if self.location is not None:
             before = self.location.steps
@@ -170,7 +180,7 @@ class BoostingEngine:
             training = location.subtract(training, out_of_fold)
             if validation is not None:
                 validation = location.subtract(validation, location.predict(validation.X, validation.values))
-        target = self.make_target(training.y, training.weight, random)
+        target = self.make_target(training.y, training.weight, random, training.peers)
         run = self._last_stage(target, training, validation, seed, report, before)
         target.finish(run.best_iteration)
         share = self._share(target, run.trees, validation) if location is not None else 1.0
@@ -217,8 +227,9 @@ class BoostingEngine:
             return 1.0 if self.fixed_share is None else self.fixed_share
         mean = target.decode(trees.margins(validation.values))
         weight = np.ones(len(mean)) if validation.weight is None else validation.weight
-        prior = float(np.average(np.square(validation.y - mean), weights=weight)) / _SHARE_DEVIATION**2
-        products, squares = float((weight * mean) @ validation.y), float((weight * mean) @ mean)
+        sums = [weight @ np.square(validation.y - mean), weight.sum(), (weight * mean) @ validation.y]
+        errors, total, products, squares = validation.peers.total(np.array([*sums, (weight * mean) @ mean])).tolist()
+        prior = errors / total / _SHARE_DEVIATION**2
         return float(np.clip((products + prior) / (squares + prior), 0.0, 1.0)) if squares > 0 else 1.0
 
     def _last_stage(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.boosting.features import Values
 from bridges_tabular.boosting.objective import BridgeGradients
+from bridges_tabular.boosting.stored import AnyValues
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -80,7 +81,7 @@ class Booster(Protocol):
 
     def matrix(
         self,
-        values: Values,
+        values: AnyValues,
         output: Output,
         label: NDArray[Any],
         weight: Floats | None,

@@ -14,6 +14,7 @@ from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.peers import Peers
+from bridges_tabular.boosting.stored import in_blocks
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
@@ -225,7 +226,7 @@ class BoostingEngine:
         """
         if self.fixed_share is not None or validation is None:
             return 1.0 if self.fixed_share is None else self.fixed_share
-        mean = target.decode(trees.margins(validation.values))
+        mean = in_blocks(validation.values, lambda values: target.decode(trees.margins(values)))
         weight = np.ones(len(mean)) if validation.weight is None else validation.weight
         sums = [weight @ np.square(validation.y - mean), weight.sum(), (weight * mean) @ validation.y]
         errors, total, products, squares = validation.peers.total(np.array([*sums, (weight * mean) @ mean])).tolist()

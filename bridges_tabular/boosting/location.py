@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Booster, Output, Params, Trees
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.peers import ALONE, Peers
+from bridges_tabular.boosting.stored import AnyValues, StoredValues, in_blocks
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.lines import in_one_line
 from bridges_tabular.regressors.words import shown
@@ -29,10 +30,13 @@ _FOLD_SPEED = 2
 
 
 class Sample(NamedTuple):
-    """A table and its features of shape (n, p), targets of shape (n,) in standard units, and their weights."""
+    """A table and its features of shape (n, p), targets of shape (n,) in standard units, and their weights.
+
+    Features that do not fit in memory are ``StoredValues``, and their table has no columns.
+    """
 
     X: pd.DataFrame
-    values: Values
+    values: Any
     y: Floats
     weight: Floats | None
     peers: Peers = ALONE
@@ -72,7 +76,7 @@ class Location(ABC):
         return np.array([0.5] + [0.5 / folds] * folds)
 
     @abstractmethod
-    def predict(self, X: pd.DataFrame, values: Values) -> Floats:
+    def predict(self, X: pd.DataFrame, values: Any) -> Floats:
         """Location of the rows of a table, whose features are of shape (n, p)."""
 
     @abstractmethod
@@ -95,8 +99,10 @@ class Location(ABC):
             If it has none.
         """
 
-    def append(self, values: Values, location: Floats) -> Values:
+    def append(self, values: AnyValues, location: Floats) -> Any:
         """Features of shape (n, p + 1): those given, and the location."""
+        if isinstance(values, StoredValues):
+            return values.append(location.astype(np.float32))
         return np.column_stack([values, location.astype(np.float32)])
 
     def subtract(self, sample: Sample, location: Floats) -> Sample:
@@ -147,13 +153,9 @@ class TreesLocation(Location):
     models: list[Trees]
     name = "trees"
 
-    def predict(self, X: pd.DataFrame | None, values: Values) -> Floats:
+    def predict(self, X: pd.DataFrame | None, values: AnyValues) -> Floats:
         """Location of rows with features of shape (n, p)."""
-        total = np.zeros(len(values))
-        read = self.models[0].read(values)
-        for share, model in zip(self.shares, self.models, strict=True):
-            total += share * model.margins(values, read)
-        return total
+        return in_blocks(values, self._predict)
 
     def importances(self, features: Features) -> Single:
         """Share of each of the user's columns in the mean gain of splits."""
@@ -163,6 +165,13 @@ class TreesLocation(Location):
     def dump(self) -> list[NDArray[np.uint8]]:
         """The boosters."""
         return [np.frombuffer(trees.save(), dtype=np.uint8) for trees in self.models]
+
+    def _predict(self, values: Values) -> Floats:
+        total = np.zeros(len(values))
+        read = self.models[0].read(values)
+        for share, model in zip(self.shares, self.models, strict=True):
+            total += share * model.margins(values, read)
+        return total
 
 
 @dataclass(frozen=True)
@@ -220,7 +229,7 @@ class TreesModels:
             inside = folds != fold
             rows = booster.matrix(training.values, output, training.y, training.weight, rows=inside, ref=whole)
             trees = booster.train(output, fold_params, rows, None, fold_rounds, scores=["rmse"]).trees
-            out_of_fold[~inside] = trees.margins(training.values[~inside])
+            out_of_fold[~inside] = in_blocks(training.values[~inside], trees.margins)
             return trees
 
         if workers == 1:

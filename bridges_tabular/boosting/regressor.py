@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from threadpoolctl import threadpool_limits
 
+from bridges_tabular.boosting import streamed
 from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.fitted import FittedTrees
 from bridges_tabular.boosting.foreign import plain_location
@@ -20,6 +22,7 @@ from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegre
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report, printed
+from bridges_tabular.regressors.streams import Stream
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
@@ -334,6 +337,8 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
+            if isinstance(y, str):
+                return self._fit_stream(X, y, sample_weight, eval_set, (X_val, y_val), heard)
             return super().fit(X, y, sample_weight, eval_set, X_val, y_val, report=heard, **kwargs)
 
     if TYPE_CHECKING:
@@ -349,6 +354,18 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
 
     def _held_out_share(self) -> float | None:
         return None if self.early_stopping_rounds is None else self.validation_fraction
+
+    def _fit_stream(self, X: Any, y: str, sample_weight: Any, eval_set: Any, named: Any, report: Report) -> Self:
+        self.check_params()
+        if named != (None, None) or isinstance(eval_set, tuple):
+            raise ValueError("where y names a column, validation rows are an eval_set like X, with the same columns")
+        if not isinstance(sample_weight, str | None):
+            raise ValueError("where y names a column, sample_weight is the name of one, too")
+        watched = None if eval_set is None else Stream(eval_set, y, sample_weight, "eval_set")
+        fitted = copy(self)
+        streamed.fit(fitted, Stream(X, y, sample_weight), watched, report)
+        self.__dict__ = fitted.__dict__
+        return self
 
     def _saved_params(self) -> dict[str, Any]:
         return super()._saved_params() | {"callbacks": None, "location": plain_location(self.location)}

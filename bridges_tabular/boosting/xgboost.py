@@ -17,6 +17,8 @@ from xgboost.objective import TreeObjective
 from bridges_tabular.boosting.booster import Metric, Output, Params, Run
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.objective import BridgeGradients
+from bridges_tabular.boosting.quantised import quantised
+from bridges_tabular.boosting.stored import AnyValues, StoredValues
 from bridges_tabular.regressors.prepared import Prepared
 
 Floats = NDArray[np.float64]
@@ -66,7 +68,7 @@ class XGBoost:
 
     def matrix(
         self,
-        values: Values,
+        values: AnyValues,
         output: Output,
         label: NDArray[Any],
         weight: Floats | None,
@@ -187,21 +189,23 @@ class XGBoost:
 
     def _unlabelled(
         self,
-        values: Values,
+        values: AnyValues,
         output: Output,
         weight: Floats | None,
         rows: NDArray[np.bool_] | None,
         ref: xgb.DMatrix | None,
     ) -> xgb.DMatrix:
-        used = slice(None) if rows is None else rows
         located = values.shape[1] > len(self.features.is_category)
         description = self.description(not output.vector, located) | {
             # XGBoost asks the matrices for them in every round, which takes longer than small trees
             "feature_names": None,
-            "weight": None if weight is None else weight[used],
+            "weight": weight if weight is None or rows is None else weight[rows],
         }
         if "c" not in description["feature_types"]:
             description["feature_types"] = None
+        if isinstance(values, StoredValues):
+            return quantised(values if rows is None else values[rows], ref, description | self._limit)
+        used = slice(None) if rows is None else rows
         if not self._histograms:
             # not shared: "approx" keeps in it what it sketches by the gradients of the first fit
             return xgb.DMatrix(values[used], **description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from numbers import Number
 from typing import Any
@@ -105,10 +106,21 @@ def near_unique(column: pd.Series[Any]) -> int | None:
     Nearly: more than half as many as there are values, and at least 20.
     """
     distinct = column.nunique()
-    if distinct < _MANY_TEXTS or 2 * distinct <= column.notna().sum():
+    if not _tells_apart(distinct, int(column.notna().sum())):
         return None
     first = column.dropna().iloc[0]
     return distinct if isinstance(first, str) else None
+
+
+def warn_of_names(distinct: int, known: int, name: str) -> None:
+    """Warn of a column with so many different texts in so many rows, where it is nearly another one in each row."""
+    if _tells_apart(distinct, known):
+        warnings.warn(
+            f"column {shown(name)} holds {distinct} different texts in {known} rows: it tells rows apart"
+            " rather than describes them; leave it out, or make something of it that rows share",
+            NearUniqueWarning,
+            stacklevel=2,
+        )
 
 
 def no_category(value: Any, name: str) -> TypeError:
@@ -190,6 +202,10 @@ def first_other(column: pd.Series[Any]) -> tuple[Any, Any]:
         other = np.array([not isinstance(value, Number) for value in present])
     first = int(np.argmax(other))
     return present.index[first], present.iloc[first]
+
+
+def _tells_apart(distinct: int, known: int) -> bool:
+    return distinct >= _MANY_TEXTS and 2 * distinct > known
 
 
 def _with_kind(column: pd.Series[Any], name: str) -> pd.Series[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -16,13 +15,13 @@ from sklearn.utils.validation import check_array, validate_data
 from bridges_tabular.regressors import dates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import (
-    NearUniqueWarning,
     as_floats,
     check_integers,
     first_other,
     is_categorical,
     near_unique,
     no_category,
+    warn_of_names,
 )
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -295,14 +294,26 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
         If some names are text and others are not.
     """
     frame = as_frame(X)
-    _check_names(frame)
-    check_integers(frame)
+    check_columns(frame)
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
     return frame
 
 
+def check_columns(frame: pd.DataFrame) -> None:
+    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one, and numbers.
+
+    Raises
+    ------
+    ValueError
+        If two columns share a name, or one holds a whole number that no float holds.
+    TypeError
+        If some names are text and others are not.
+    """
+    _check_names(frame)
+    check_integers(frame)
+
+
 def _check_names(frame: pd.DataFrame) -> None:
-    """Refuse names of columns in a line of ours, where scikit-learn and narwhals would say more than one."""
     other = next((name for name in frame.columns if not isinstance(name, str)), None)
     if other is None:
         _check_unique([str(name) for name in frame.columns])
@@ -339,12 +350,7 @@ def _learn_categories(column: pd.Series[Any], name: str) -> list[Category]:
 def _warn_of_names(column: pd.Series[Any], name: str) -> None:
     distinct = near_unique(column)
     if distinct is not None:
-        warnings.warn(
-            f"column {shown(name)} holds {distinct} different texts in {column.notna().sum()} rows: it tells rows apart"
-            " rather than describes them; leave it out, or make something of it that rows share",
-            NearUniqueWarning,
-            stacklevel=2,
-        )
+        warn_of_names(distinct, int(column.notna().sum()), name)
 
 
 def _plain(value: Any, name: str) -> Category:

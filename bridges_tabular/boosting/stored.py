@@ -1,0 +1,136 @@
+"""Features of many rows in a file instead of memory, read block by block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridges_tabular.boosting.features import Values
+
+Single = NDArray[np.float32]
+
+# numbers of a block in memory: 64 MiB
+_BLOCK_SIZE = 1 << 24
+# Of a feature of a row in XGBoost's quantised form: the number of its quantile, by rows and by columns; with missing
+# values the former takes four bytes.
+_BYTES = 5
+# The share of the machine's memory that one matrix may take: two or three are held at a time, beside what boosting
+# keeps of each row anyway.
+_SHARE = 0.125
+_UNKNOWN_MEMORY = 8 << 30
+_LIMIT_FILE = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """Features of shape (n, p) whose first columns are in a file.
+
+    Attributes
+    ----------
+    file : Path
+        Rows of single-precision numbers.
+    stored : (int, int)
+        Rows and columns of the file.
+    beside : tuple of arrays of shape (rows,)
+        Further columns.
+    rows : bool array of shape (rows,) or None
+        Which of the file's rows are meant; None for all.
+    """
+
+    file: Path
+    stored: tuple[int, int]
+    beside: tuple[Single, ...] = ()
+    rows: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return self.stored[0] if self.rows is None else int(np.count_nonzero(self.rows))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, p)."""
+        return len(self), self.stored[1] + len(self.beside)
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> StoredValues:
+        """The rows of a mask over all of the file's."""
+        assert self.rows is None
+        return replace(self, rows=rows)
+
+    def append(self, column: Single) -> StoredValues:
+        """With one more column, of shape (rows,)."""
+        return replace(self, beside=(*self.beside, column))
+
+    def blocks(self) -> Iterator[Values]:
+        """Arrays of some rows each, in order; none is empty."""
+        n, p = self.stored
+        size = max(1, _BLOCK_SIZE // self.shape[1])
+        with self.file.open("rb") as file:
+            for start in range(0, n, size):
+                at = slice(start, min(start + size, n))
+                block = np.fromfile(file, np.float32, (at.stop - start) * p).reshape(-1, p)
+                if self.beside:
+                    block = np.column_stack([block, *(column[at] for column in self.beside)])
+                if self.rows is not None:
+                    block = block[self.rows[at]]
+                if len(block):
+                    yield block
+
+    @property
+    def fits_in_memory(self) -> bool:
+        """Whether XGBoost's quantised form of so many features takes a small part of the machine's memory."""
+        return len(self) * self.shape[1] * _BYTES < _SHARE * _memory()
+
+
+class ValuesWriter:
+    """Writes features to a new file, block by block.
+
+    Parameters
+    ----------
+    file : Path
+    columns : int
+    """
+
+    def __init__(self, file: Path, columns: int) -> None:
+        self._file, self._columns, self._rows = file.open("xb"), columns, 0
+        self._path = file
+
+    def add(self, values: Values) -> None:
+        """Write the features of some rows."""
+        np.ascontiguousarray(values, dtype=np.float32).tofile(self._file)
+        self._rows += len(values)
+
+    def close(self) -> StoredValues:
+        """What has been written."""
+        self._file.close()
+        return StoredValues(self._path, (self._rows, self._columns))
+
+
+AnyValues = Values | StoredValues
+
+
+def blocks_of(values: AnyValues) -> Iterator[Values]:
+    """Features in arrays of some rows each: one where they are in memory."""
+    if isinstance(values, StoredValues):
+        yield from values.blocks()
+    else:
+        yield values
+
+
+def in_blocks(values: AnyValues, of: Callable[[Values], NDArray[Any]]) -> NDArray[Any]:
+    """A function of features, row by row, of all of them."""
+    return of(values) if not isinstance(values, StoredValues) else np.concatenate([of(one) for one in values.blocks()])
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may take."""
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        machine = _UNKNOWN_MEMORY
+    limit = _LIMIT_FILE.read_text().strip() if _LIMIT_FILE.is_file() else ""
+    return min(machine, int(limit)) if limit.isdecimal() else machine

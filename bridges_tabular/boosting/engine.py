@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
-from bridges_tabular.boosting.features import Features, Values
+from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.stored import in_blocks
@@ -75,11 +75,7 @@ class BoostedBridge:
 
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Predicted targets, with the class probabilities and locations that they come from."""
-        return self.forecast_of(X, self.features.values(X))
-
-    def forecast_of(self, X: pd.DataFrame, values: Values) -> list[Forecast]:
-        """The same of a table whose features of shape (n, p) are read already."""
-        location = None
+        values, location = self.features.values(X), None
         if self.location is not None:
             location = self.location.predict(X, values)
             values = self.location.append(values, location)

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from distributed import get_worker
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from xgboost import collective
 
-from bridges_tabular.boosting.dask.blocks import Block
-from bridges_tabular.boosting.dask.draws import TRAINING, VALIDATION, limit, smallest, spared
+from bridges_tabular.boosting.dask.blocks import TRAINING, VALIDATION, Block
+from bridges_tabular.boosting.dask.draws import limit, smallest, spared
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.location import Sample
 from bridges_tabular.boosting.peers import FOLDS, Draw, Folds, Peers
 from bridges_tabular.boosting.regressor import XGBBridgeRegressor
+from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.engine import State
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
@@ -105,37 +107,38 @@ def train_shard(job: Job, blocks: Sequence[Block], communication: dict[str, Any]
     communication : dict
         Where the workers find each other, as XGBoost's tracker gives it.
     """
-    from distributed import get_worker
-
-    threads = get_worker().state.nthreads
-    wanted = job.params["n_jobs"]
-    params = job.params | {"n_jobs": threads if wanted is None or wanted < 1 else min(wanted, threads)}
-    engine = XGBBridgeRegressor(**params)._engine(job.features.columns, Prepared())
-    engine.features.restore_from(job.features)
-    blocks = sorted(blocks, key=lambda block: block.number)
-    shard = Shard(np.concatenate([block.keys[block.roles == TRAINING] for block in blocks]))
-    training = _rows(blocks, TRAINING, shard)
-    validation = _rows(blocks, VALIDATION, shard) if job.validated else None
     # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
     with collective.CommunicatorContext(**communication), threadpool_limits(1, user_api="blas"):
+        engine = XGBBridgeRegressor(**job.params | {"n_jobs": worker_threads(job.params["n_jobs"])})._engine(
+            job.features.columns, Prepared()
+        )
+        engine.features.restore(Arrays(job.features.arrays()))
+        blocks = sorted(blocks, key=lambda block: block.number)
+        shard = Shard(np.concatenate([block.take(TRAINING).keys for block in blocks]))
+        training = _rows(blocks, TRAINING, shard)
+        validation = _rows(blocks, VALIDATION, shard) if job.validated else None
         model = engine.boost(training, validation, job.seed, Report())
         return model.state() if collective.get_rank() == 0 else None
 
 
+def worker_threads(wanted: int | None) -> int:
+    """Number of threads: those that Dask gives the worker, or fewer."""
+    try:
+        given = int(get_worker().state.nthreads)
+    except ValueError:
+        # a scheduler of threads or processes has no workers
+        given = 1
+    return given if wanted is None or wanted < 1 else min(wanted, given)
+
+
 def _rows(blocks: Sequence[Block], role: int, shard: Shard) -> Sample:
     """Rows of one role, in the order of their blocks."""
-    chosen = [block.roles == role for block in blocks]
-    values = np.empty((sum(map(np.count_nonzero, chosen)), blocks[0].values.shape[1]), dtype=np.float32)
-    start = 0
-    for block, own in zip(blocks, chosen, strict=True):
-        stop = start + np.count_nonzero(own)
-        values[start:stop] = block.values[own]
-        start = stop
-    y = np.concatenate([block.y[own] for block, own in zip(blocks, chosen, strict=True)])
-    weight = None
-    if blocks[0].weight is not None:
-        weight = np.concatenate([block.weight[own] for block, own in zip(blocks, chosen, strict=True)])
-    return Sample(pd.DataFrame(index=range(len(y))), values, y, weight, shard)
+    own = [block.take(role) for block in blocks]
+    weights = [block.weight for block in own if block.weight is not None]
+    y = np.concatenate([block.y for block in own])
+    values = np.concatenate([block.values for block in own])
+    weight = np.concatenate(weights) if weights else None
+    return Sample(pd.DataFrame(index=pd.RangeIndex(len(y))), values, y, weight, shard)
 
 
 def _summed(numbers: NDArray[Any]) -> NDArray[Any]:

@@ -209,7 +209,7 @@ class BinnedTarget(BoostingTarget):
         }
 
         def evaluate(margins: Single) -> dict[str, float]:
-            margins = margins.reshape(len(y), -1)
+            margins = margins.reshape(len(y), self.output.n_margins)
             totals = {name: np.empty(len(y)) for name in names if name in scores}
             for rows in self.logits.blocks(len(y)):
                 # the library's own softmax hands over probabilities
@@ -239,7 +239,7 @@ class BinnedTarget(BoostingTarget):
     def probabilities(self, margins: Single) -> Single:
         """Pi of shape (n, k) from margins of shape (n, r)."""
         # a single margin may come without its second axis
-        margins = margins.reshape(len(margins), -1)
+        margins = margins.reshape(len(margins), self.output.n_margins)
         if self._labels_alone:
             return ClassLogits(np.zeros_like(self.logits.offsets), None).probabilities(margins)
         return self.logits.probabilities(margins)

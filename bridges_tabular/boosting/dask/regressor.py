@@ -137,7 +137,9 @@ class DaskXGBBridgeRegressor(XGBBridgeRegressor):
         if client.asynchronous:
             raise ValueError("an asynchronous Dask client cannot be used: fit waits for the cluster")
         fitted = XGBBridgeRegressor(**self.get_params(deep=False))
-        fitting.fit(fitted, client, X, y, sample_weight, check_validation(eval_set))
+        validation = check_validation(eval_set)
+        with client.as_current():
+            fitting.fit(fitted, client, X, y, sample_weight, validation)
         self._take(fitted)
         return self
 

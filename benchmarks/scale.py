@@ -6,7 +6,8 @@
 
 Rounds or epochs are fixed, a fifth of the rows is held out for validation, and all models run on one thread. Each
 measurement has a process of its own, whose peak memory counts; times are the processor's. Of so many other rows as
-given by --predict, points and three quantiles are predicted. "calibration" is the part of the fit that makes
+given by --predict, points and three quantiles are predicted. "external" is the boosting engine on parquet files, which
+it streams; their rows are never in memory together. "calibration" is the part of the fit that makes
 distributions of the model's outputs, forecasts of its rows included. What stands in the CSV file is not run again.
 """
 
@@ -18,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from _data import RESULTS, Array, Results, peak_of_this_process
 from numpy.typing import NDArray
 
@@ -33,6 +36,7 @@ TIMES = ["fit_seconds", "calibration_seconds", "predict_seconds", "quantiles_sec
 COLUMNS = [*KEY, *TIMES, "predicted_rows", "table_megabytes", "fit_megabytes", "peak_megabytes"]
 ROWS = [10_000, 30_000, 100_000, 300_000, 1_000_000]
 LEVELS = [0.05, 0.5, 0.95]
+PART_ROWS = 250_000
 
 
 def boosting(bins: int, rounds: int) -> Any:
@@ -62,6 +66,7 @@ def catboost(bins: int, rounds: int) -> Any:
 
 ENGINES: dict[str, Callable[[int, int], Any]] = {
     "boosting": boosting,
+    "external": boosting,
     "tabular": tabular,
     "xgboost": xgboost,
     "catboost": catboost,
@@ -76,11 +81,26 @@ def table(rows: int, columns: int, seed: int) -> tuple[NDArray[np.float32], Arra
     return X, (2 * X[:, 0] + np.sin(3 * X[:, 1]) * X[:, 2] + noise).astype(np.float64)
 
 
+def write_parts(folder: Path, rows: int, columns: int) -> None:
+    """A table as parquet files of 250,000 rows, each made by itself."""
+    for part, start in enumerate(range(0, rows, PART_ROWS)):
+        X, y = table(min(PART_ROWS, rows - start), columns, part)
+        frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(columns)]).assign(y=y)
+        frame.to_parquet(folder / f"{part:05}.parquet")
+
+
 def measure(engine: str, rows: int, columns: int, bins: int, rounds: int, predicted: int) -> dict[str, float]:
     """One fit, and predictions, in this process."""
     warnings.simplefilter("ignore")
     model = ENGINES[engine](bins, rounds)
-    (X, y), (new, _) = table(rows, columns, 0), table(predicted, columns, 1)
+    new, _ = table(predicted, columns, 1)
+    folder = tempfile.TemporaryDirectory()
+    X: Any = folder.name
+    y: Any = "y"
+    if engine == "external":
+        write_parts(Path(folder.name), rows, columns)
+    else:
+        X, y = table(rows, columns, 0)
     found: dict[str, float] = {"table_megabytes": peak_of_this_process()}
     spent = dict.fromkeys(TIMES, float("nan"))
 
@@ -99,6 +119,7 @@ def measure(engine: str, rows: int, columns: int, bins: int, rounds: int, predic
         watched = (X[:held_out], y[:held_out])
         timed("fit_seconds", model.fit, X[held_out:], y[held_out:], eval_set=[watched])
     found["fit_megabytes"] = peak_of_this_process()
+    folder.cleanup()
     timed("predict_seconds", model.predict, new)
     if hasattr(model, "predict_quantiles"):
         timed("quantiles_seconds", model.predict_quantiles, new, LEVELS)

@@ -154,11 +154,15 @@ class BoostingEngine:
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> BoostedBridge:
         """Train all stages."""
-        training = Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight)
-        validation = None
-        if watched is not None:
-            validation = Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight)
-        return self.boost(training, validation, seed, report)
+        # by no name: the features give way to those with a location
+        return self.boost(
+            Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight),
+            None
+            if watched is None
+            else Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight),
+            seed,
+            report,
+        )
 
     def boost(self, training: Sample, validation: Sample | None, seed: int, report: Report) -> BoostedBridge:
         """Train all stages on features that are read already; each process of a fit calls it with its own rows."""

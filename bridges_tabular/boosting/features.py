@@ -59,9 +59,7 @@ class Features:
     def values(self, frame: pd.DataFrame) -> Values:
         """Features of shape (n, p); read-only."""
         settings = self._shift.tobytes(), self._scale.tobytes()
-        return self._prepared.get(
-            lambda: self._joined(*self.columns.transform(frame)), [self.columns, frame], "values", *settings
-        )
+        return self._prepared.get(lambda: self._read(frame), [self.columns, frame], "values", *settings)
 
     def by_source(self, shares: NDArray[Any]) -> NDArray[Any]:
         """Sums of shape (..., n_features_in_) over what became of each of the user's columns, from (..., p)."""
@@ -79,25 +77,33 @@ class Features:
         return self
 
     def _learn(self, frame: pd.DataFrame) -> _Learned:
-        numeric, codes = self.columns.transform(frame)
-        for j, column in enumerate(numeric.T):
-            known = column[np.isfinite(column)]
-            if not known.size:
-                continue
-            low, high = known.min(), known.max()
-            size, spread = max(abs(low), abs(high)), high - low
-            if spread > 0 and not (size < _RESOLUTION * spread and spread > _SMALLEST and size < _LARGEST):
-                self._shift[j], self._scale[j] = low + spread / 2, spread / 2
-        return _Learned(self._shift, self._scale, self._joined(numeric, codes))
+        return _Learned(self._shift, self._scale, self._read(frame, learn=True))
 
-    def _joined(self, numeric: NDArray[np.float64], codes: NDArray[np.int64]) -> Values:
-        values = np.empty((len(numeric), len(self.is_category)), dtype=np.float32)
-        with np.errstate(over="ignore"):
-            scaled = (numeric - self._shift) / self._scale
-        values[:, ~self.is_category] = np.clip(scaled, _SINGLE.min, _SINGLE.max)
-        values[:, self.is_category] = np.where(codes < 0, np.nan, codes)
+    def _read(self, frame: pd.DataFrame, learn: bool = False) -> Values:
+        # column by column: the whole table in double precision would be by far the largest array of a fit
+        values = np.empty((len(frame), len(self.is_category)), dtype=np.float32)
+        number = 0
+        for position, (_, column) in enumerate(self.columns.each(frame)):
+            if self.is_category[position]:
+                values[:, position] = np.where(column < 0, np.nan, column)
+                continue
+            if learn:
+                self._learn_scale(number, column)
+            with np.errstate(over="ignore"):
+                scaled = (column - self._shift[number]) / self._scale[number]
+            values[:, position] = np.clip(scaled, _SINGLE.min, _SINGLE.max)
+            number += 1
         values.flags.writeable = False
         return values
+
+    def _learn_scale(self, number: int, column: NDArray[np.float64]) -> None:
+        known = column[np.isfinite(column)]
+        if not known.size:
+            return
+        low, high = known.min(), known.max()
+        size, spread = max(abs(low), abs(high)), high - low
+        if spread > 0 and not (size < _RESOLUTION * spread and spread > _SMALLEST and size < _LARGEST):
+            self._shift[number], self._scale[number] = low + spread / 2, spread / 2
 
 
 class _Learned(NamedTuple):

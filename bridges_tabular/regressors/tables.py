@@ -160,19 +160,35 @@ class TableEncoder:
             If columns are missing, a numeric column holds text or infinite values, a text column numbers, or a column
             of dates anything else.
         """
-        frame = self._select(as_frame(X))
+        frame = as_frame(X)
         numeric = np.empty((len(frame), len(self.numeric_columns)))
         codes = np.empty((len(frame), len(self.categories)), dtype=np.int64)
         next_numeric = next_code = 0
+        for name, column in self.each(frame):
+            if name in self.categories:
+                codes[:, next_code] = column
+                next_code += 1
+            else:
+                numeric[:, next_numeric] = column
+                next_numeric += 1
+        return numeric, codes
+
+    def each(self, X: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+        """What :meth:`transform` makes of a table, column by column, in the order of ``columns``.
+
+        Yields
+        ------
+        name : str
+        column : array of shape (n,)
+            Floats, or the codes of categories.
+        """
+        frame = self._select(as_frame(X))
         for position, source in enumerate(self.feature_names_in_):
             for name, column in self._read(frame.iloc[:, position], source):
                 if name in self.categories:
-                    codes[:, next_code] = _encode_categories(column, self.categories[name], name)
-                    next_code += 1
+                    yield name, _encode_categories(column, self.categories[name], name)
                 else:
-                    numeric[:, next_numeric] = _to_numbers(column, name)
-                    next_numeric += 1
-        return numeric, codes
+                    yield name, _to_numbers(column, name)
 
     def to_dict(self) -> dict[str, Any]:
         """State as plain values that JSON can hold."""

@@ -8,8 +8,9 @@ Rounds or epochs are fixed, a fifth of the rows is held out for validation, and 
 measurement has a process of its own, whose peak memory counts; times are the processor's. Of so many other rows as
 given by --predict, points and three quantiles are predicted. "external" is the boosting engine on parquet files, which
 it streams; their rows are never in memory together. "dask-1" and "dask-2" are DaskXGBBridgeRegressor on one and two
-workers of one thread each: times are the busiest worker's, memory that of the largest. "calibration" is the part of the fit that makes
-distributions of the model's outputs, forecasts of its rows included. What stands in the CSV file is not run again.
+workers of one thread each: times are the busiest worker's, memory that of the largest. "calibration" is the part of the
+fit that makes distributions of the model's outputs, forecasts of its rows included. What stands in the CSV file is not
+run again.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def measure_dask(workers: int, rows: int, columns: int, bins: int, rounds: int, 
         return [da.concatenate(one).persist() for one in (X, y)]
 
     def largest(of: Callable[[], float]) -> float:
-        return max(client.run(of).values())
+        return float(max(client.run(of).values()))
 
     model, found, spent = ENGINES[f"dask-{workers}"](bins, rounds), {}, dict.fromkeys(TIMES, float("nan"))
     with (

@@ -68,7 +68,7 @@ def fit(
     plain = model._units() == (None, None)
     model.scale_ = train.moments.scale if plain else TargetScale.fit(targets[:, None], weights, *model._units())
     model.facts_ = {
-        "rows": train.moments.count,
+        "rows": train.moments.rows,
         "columns": _described(train, model._columns),
         "targets": describe_targets(targets[:, None], [str(getattr(y, "name", None) or "y")]),
     }
@@ -97,7 +97,7 @@ def _learn(client: Client, parts: Sequence[Partition], division: Division) -> di
 def _check_rows(model: XGBBridgeRegressor, learned: Mapping[int, Learned], watched: Validation | None) -> None:
     wanted = {TRAINING: True, VALIDATION: watched is not None or model._held_out_share() is not None}
     wanted[CONFORMAL] = model.calibration_fraction is not None
-    rows = sum(one.moments.count for one in learned.values())
+    rows = sum(one.moments.rows for one in learned.values())
     for role, is_wanted in wanted.items():
         if is_wanted and role not in learned:
             called = "eval_set" if role == VALIDATION and watched is not None else "X"

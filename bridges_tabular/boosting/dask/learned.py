@@ -37,7 +37,7 @@ class Targets(NamedTuple):
 class Moments(NamedTuple):
     """Of targets, and of their weights in units of the heaviest."""
 
-    count: int
+    rows: int
     mean: float
     deviation: float
     low: float
@@ -74,7 +74,7 @@ class Moments(NamedTuple):
         unit = max(float(deviations.max()), spread) or 1.0
         variance = np.average(np.square(deviations / unit), weights=weights) + (spread / unit) ** 2
         return cls(
-            sum(part.count for part in parts),
+            sum(part.rows for part in parts),
             mean,
             unit * float(np.sqrt(variance)),
             min(part.low for part in parts),
@@ -92,7 +92,7 @@ class Moments(NamedTuple):
     @property
     def mean_weight(self) -> float:
         """That of a row."""
-        return self.heaviest * (self.weight / self.count)
+        return self.heaviest * (self.weight / self.rows)
 
 
 class Learned(NamedTuple):
@@ -147,7 +147,7 @@ class Learned(NamedTuple):
     def all_targets(self) -> tuple[Floats, Floats | None]:
         """Targets of all rows, or of those drawn from them and the two outermost; and weights."""
         y, weight = self.targets.y, check_sample_weight(self.targets.weight, len(self.targets.y))
-        if len(y) < self.moments.count:
+        if len(y) < self.moments.rows:
             y = np.append(y, [self.moments.low, self.moments.high])
             weight = None if weight is None else np.append(weight, [1.0, 1.0])
         return y, weight

@@ -169,6 +169,18 @@ def test_validation_rows_of_an_eval_set(client: Any) -> None:
 
 
 @processes
+def test_weights_where_a_worker_has_validation_rows_alone(client: Any) -> None:
+    first, last = slice(0, 800), slice(800, N)
+    weight = pd.Series(np.where(X["c"] == "x", 4.0, 1.0), X.index)
+    train = [dd.from_pandas(one[first], npartitions=1) for one in (X, Y, weight)]
+    watched = tuple(dd.from_pandas(one[last], npartitions=1) for one in (X, Y))
+    shared = DaskXGBBridgeRegressor(**SMALL).fit(*train, eval_set=watched)
+    local = XGBBridgeRegressor(**SMALL).fit(X[first], Y[first], weight[first], eval_set=(X[last], Y[last]))
+    expected = local.evals_result_["location"]["rmse"]
+    np.testing.assert_allclose(shared.evals_result_["location"]["rmse"], expected, rtol=1e-4)
+
+
+@processes
 def test_empty_partitions_and_unknown_divisions(client: Any, fitted: Any) -> None:
     frames = [X[:0], X[:300], X[300:300], X[300:301], X[301:]]
     holed = dd.from_map(lambda number: frames[number], range(5), meta=X[:0])

@@ -128,7 +128,7 @@ class Reading(NamedTuple):
     features: Features
     scale: TargetScale
     weights: dict[int, float]
-    """What to divide the weights of each role by; empty where no row has one."""
+    """What to divide the weights of each role by; of those that have weights."""
 
 
 class Block(NamedTuple):
@@ -142,12 +142,6 @@ class Block(NamedTuple):
     weight: Floats | None
     keys: Floats
     roles: NDArray[np.uint8]
-
-    def take(self, role: int, below: float = np.inf) -> Block:
-        """The rows of one role whose keys are not beyond a limit."""
-        own = (self.roles == role) & (self.keys <= below)
-        weight = None if self.weight is None else self.weight[own]
-        return Block(self.number, self.values[own], self.y[own], weight, self.keys[own], self.roles[own])
 
 
 def read(partition: Partition, reading: Reading) -> Block:

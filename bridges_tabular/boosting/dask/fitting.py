@@ -74,9 +74,10 @@ def fit(
     }
     features = Features(model._columns, Prepared())
     features.fit(table)
-    means = {role: one.moments.mean_weight for role, one in learned.items()}
-    reading = Reading(division, features, model.scale_, means if any(one.weighted for one in learned.values()) else {})
-    trained = _train(model, client, parts, reading, VALIDATION in learned, seed)
+    means = {role: one.moments.mean_weight for role, one in learned.items() if one.weighted}
+    reading = Reading(division, features, model.scale_, means)
+    weighted = {role: one.weighted for role, one in learned.items()}
+    trained = _train(model, client, parts, reading, weighted, seed)
     rows = Rows(pd.DataFrame(index=pd.RangeIndex(len(targets))), targets[:, None], weights)
     held_out = [
         learned[role].sample().standard(model.scale_) if role in learned else None for role in (VALIDATION, CONFORMAL)
@@ -109,7 +110,7 @@ def _train(
     client: Client,
     parts: Sequence[Partition],
     reading: Reading,
-    validated: bool,
+    weighted: dict[int, bool],
     seed: int,
 ) -> Any:
     task, plan = dask.delayed(read, pure=True), dask.delayed(reading)
@@ -117,7 +118,7 @@ def _train(
     sizes = client.gather([client.submit(_size, block) for block in blocks])
     full = [(block, size) for block, size in zip(blocks, sizes, strict=True) if size]
     params = model.get_params(deep=False) | {"random_state": seed}
-    job = Job(params, reading.features, seed, validated)
+    job = Job(params, reading.features, seed, weighted)
     state, arrays = run_together(client, train_shard, job, [block for block, _ in full], [size for _, size in full])
     return model._engine(model._columns, Prepared()).restore(state, Arrays(arrays))
 

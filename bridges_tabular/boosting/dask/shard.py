@@ -37,8 +37,8 @@ class Job(NamedTuple):
     """Those of the regressor."""
     features: Features
     seed: int
-    validated: bool
-    """Whether any worker has validation rows."""
+    weighted: dict[int, bool]
+    """Whether rows of each role have weights, on whichever worker; there are no rows of a role that it lacks."""
 
 
 class Shard(Peers):
@@ -114,10 +114,14 @@ def train_shard(job: Job, blocks: Sequence[Block], communication: dict[str, Any]
         )
         engine.features.restore(Arrays(job.features.arrays()))
         blocks = sorted(blocks, key=lambda block: block.number)
-        shard = Shard(np.concatenate([block.take(TRAINING).keys for block in blocks]))
-        training = _rows(blocks, TRAINING, shard)
-        validation = _rows(blocks, VALIDATION, shard) if job.validated else None
-        model = engine.boost(training, validation, job.seed, Report())
+        shard = Shard(np.concatenate([block.keys[block.roles == TRAINING] for block in blocks]))
+        # held by nobody else: the stages let go of features that they have replaced
+        model = engine.boost(
+            _rows(blocks, TRAINING, job, shard),
+            _rows(blocks, VALIDATION, job, shard) if VALIDATION in job.weighted else None,
+            job.seed,
+            Report(),
+        )
         return model.state() if collective.get_rank() == 0 else None
 
 
@@ -131,13 +135,19 @@ def worker_threads(wanted: int | None) -> int:
     return given if wanted is None or wanted < 1 else min(wanted, given)
 
 
-def _rows(blocks: Sequence[Block], role: int, shard: Shard) -> Sample:
+def _rows(blocks: Sequence[Block], role: int, job: Job, shard: Shard) -> Sample:
     """Rows of one role, in the order of their blocks."""
-    own = [block.take(role) for block in blocks]
-    weights = [block.weight for block in own if block.weight is not None]
-    y = np.concatenate([block.y for block in own])
-    values = np.concatenate([block.values for block in own])
-    weight = np.concatenate(weights) if weights else None
+    chosen = [block.roles == role for block in blocks]
+    ends = np.cumsum([np.count_nonzero(own) for own in chosen])
+    values = np.empty((int(ends[-1]), blocks[0].values.shape[1]), dtype=np.float32)
+    for block, own, stop in zip(blocks, chosen, ends, strict=True):
+        values[stop - np.count_nonzero(own) : stop] = block.values[own]
+    y = np.concatenate([block.y[own] for block, own in zip(blocks, chosen, strict=True)])
+    weight = None
+    if job.weighted[role]:
+        # a block without weights has no rows of this role
+        weights = [block.weight[own] for block, own in zip(blocks, chosen, strict=True) if block.weight is not None]
+        weight = np.concatenate([*weights, np.empty(0)])
     return Sample(pd.DataFrame(index=pd.RangeIndex(len(y))), values, y, weight, shard)
 
 

@@ -248,9 +248,10 @@ def _slowly(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kill_when(client: Any, task: str) -> bool:
-    """Kill a worker as soon as both have run a while; whether there was one that ran such a task."""
+    """Kill a worker that has such a task, once it has had it for a while; whether there was one."""
     pids = client.run(os.getpid)
-    for _ in range(600):
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
         busy = [address for address, keys in client.processing().items() if any(task in str(key) for key in keys)]
         if busy:
             time.sleep(0.3)

@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 LONG = {"index", "own-table", "pooling", "time-series", "tuning"}
 GUIDES = [
     pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in LONG))
-    for page in (DOCS / "index.md", *sorted((DOCS / "guides").glob("*.md")))
+    for page in (DOCS / "index.md", DOCS / "scale.md", *sorted((DOCS / "guides").glob("*.md")))
 ]
 SITE = (DOCS / "site" / "mkdocs.yml").read_text(encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -22,7 +23,6 @@ from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegre
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report, printed
-from bridges_tabular.regressors.streams import Stream
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
@@ -330,15 +330,42 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         report: Listener | Report | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Fit the trees; see :meth:`BridgeRegressor.fit`.
+        """Fit the trees; see :meth:`BridgeRegressor.fit` for tables in memory.
 
-        ``verbose`` prints the scores of the last stage as XGBoost does, in the target's units: True those of every
-        round, a number those of each so many-th and of the last.
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p), or a source of rows that do not fit in memory
+            A path, folder or glob of parquet files, a ``pyarrow.dataset.Dataset``, an iterable of DataFrames that
+            starts anew each time (a list), or a function that returns an iterator of them. It is read twice. In
+            memory are a few numbers of each row, on disk, in the folder for temporary files, four bytes of each
+            feature of it, and XGBoost's own files where these would fill memory.
+        y : array of shape (n,); of a source the name of the target's column
+        sample_weight : array of shape (n,), optional; of a source the name of a column
+        eval_set, X_val, y_val : optional
+            Of a source an ``eval_set`` alone, another one with the same columns. Default: validation rows, and those
+            of a ``calibration_fraction``, are held out by a hash of the row's number.
+        verbose : bool or int, default=False
+            Print the scores of the last stage as XGBoost does, in the target's units: True those of every round, a
+            number those of each so many-th and of the last.
+        report, **kwargs
+            See :meth:`BridgeRegressor.fit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            In one line, of a source with the name of the file or part. A source takes neither regressors of others as
+            ``location`` nor a ``tree_method`` of "exact" or "approx".
         """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
             if isinstance(y, str):
-                return self._fit_stream(X, y, sample_weight, eval_set, (X_val, y_val), heard)
+                self.check_params()
+                fitted = copy(self)
+                streamed.fit(fitted, *streamed.sources(X, y, sample_weight, eval_set, X_val, y_val), heard)
+                self.__dict__ = fitted.__dict__
+                return self
+            if isinstance(X, str | Path):
+                raise ValueError(f"X={str(X)!r} names files: y must be the name of the target's column in them")
             return super().fit(X, y, sample_weight, eval_set, X_val, y_val, report=heard, **kwargs)
 
     if TYPE_CHECKING:
@@ -354,18 +381,6 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
 
     def _held_out_share(self) -> float | None:
         return None if self.early_stopping_rounds is None else self.validation_fraction
-
-    def _fit_stream(self, X: Any, y: str, sample_weight: Any, eval_set: Any, named: Any, report: Report) -> Self:
-        self.check_params()
-        if named != (None, None) or isinstance(eval_set, tuple):
-            raise ValueError("where y names a column, validation rows are an eval_set like X, with the same columns")
-        if not isinstance(sample_weight, str | None):
-            raise ValueError("where y names a column, sample_weight is the name of one, too")
-        watched = None if eval_set is None else Stream(eval_set, y, sample_weight, "eval_set")
-        fitted = copy(self)
-        streamed.fit(fitted, Stream(X, y, sample_weight), watched, report)
-        self.__dict__ = fitted.__dict__
-        return self
 
     def _saved_params(self) -> dict[str, Any]:
         return super()._saved_params() | {"callbacks": None, "location": plain_location(self.location)}

@@ -87,7 +87,7 @@ class StoredValues:
 
 
 class ValuesWriter:
-    """Writes features to a new file, block by block.
+    """Adds features to a file, block by block.
 
     Parameters
     ----------
@@ -96,18 +96,18 @@ class ValuesWriter:
     """
 
     def __init__(self, file: Path, columns: int) -> None:
-        self._file, self._columns, self._rows = file.open("xb"), columns, 0
-        self._path = file
+        self._file, self._columns, self._rows = file, columns, 0
 
     def add(self, values: Values) -> None:
         """Write the features of some rows."""
-        np.ascontiguousarray(values, dtype=np.float32).tofile(self._file)
+        with self._file.open("ab") as file:
+            values.tofile(file)
         self._rows += len(values)
 
-    def close(self) -> StoredValues:
+    @property
+    def written(self) -> StoredValues:
         """What has been written."""
-        self._file.close()
-        return StoredValues(self._path, (self._rows, self._columns))
+        return StoredValues(self._file, (self._rows, self._columns))
 
 
 AnyValues = Values | StoredValues

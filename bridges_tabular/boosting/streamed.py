@@ -76,6 +76,21 @@ class _Division:
         return Rows(part.X, part.y[:, None], weight)
 
 
+def sources(X: Any, y: str, sample_weight: Any, eval_set: Any, X_val: Any, y_val: Any) -> tuple[Stream, Stream | None]:
+    """The arguments of ``fit`` where y is the name of a column: what to train on, and validation rows if there are any.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In one line.
+    """
+    if X_val is not None or y_val is not None or isinstance(eval_set, tuple):
+        raise ValueError("where y names a column, validation rows are an eval_set like X, with the same columns")
+    if not isinstance(sample_weight, str | None):
+        raise ValueError("where y names a column, sample_weight is the name of one, too")
+    return Stream(X, y, sample_weight), None if eval_set is None else Stream(eval_set, y, sample_weight, "eval_set")
+
+
 def fit(model: XGBBridgeRegressor, stream: Stream, watched: Stream | None, report: Report) -> None:
     """Fit a regressor, whose parameters have been checked, to the rows of a stream.
 
@@ -133,9 +148,7 @@ def _learned(
     apart = _Division(shown(stream.y), seed, CALIBRATION_ROWS)
     validation = _Division(f"{shown(stream.y)} of eval_set" if watched else train.name, seed, CALIBRATION_ROWS)
     divisions = train, validation, apart
-    rows = 0
     for part in stream.read():
-        rows += len(part.y)
         with of_part(part.name):
             for division, some in zip(divisions, _divided(model, part, watched, seed), strict=True):
                 if len(some.y):
@@ -143,11 +156,17 @@ def _learned(
     for part in () if watched is None else watched.read():
         with of_part(part.name):
             validation.add(part)
-    wanted = {"": True, "validation": _validates(model, watched), "calibration": model.calibration_fraction is not None}
+    wanted = {
+        "training": True,
+        "validation": _validates(model, watched),
+        "calibration": model.calibration_fraction is not None,
+    }
     for purpose, division in zip(wanted, divisions, strict=True):
         if wanted[purpose] and not division.digest.rows:
-            called = "eval_set" if purpose == "validation" and watched is not None else stream.called
-            raise ValueError(f"{called} holds {rows} rows with a weight, which leave no {purpose or 'training'} rows")
+            if purpose == "validation" and watched is not None:
+                raise ValueError("eval_set holds no rows with a weight")
+            given = sum(one.digest.rows for one in divisions[:: 1 if watched is None else 2])
+            raise ValueError(f"{stream.called} holds {given} rows with a weight, which leave no {purpose} rows")
         if wanted[purpose]:
             division.gather()
     return train, validation if wanted["validation"] else None, apart if wanted["calibration"] else None
@@ -187,7 +206,7 @@ def _stored(
     for part in () if watched is None else watched.read():
         with of_part(part.name):
             writers[1].add(features.values(part.X))
-    stored = [writer.close() for writer in writers]
+    stored = [writer.written for writer in writers]
     for division, values, called in zip(divisions, stored, (stream.called, "eval_set"), strict=True):
         if division is not None and len(values) != len(division.y):
             raise ValueError(

@@ -12,7 +12,14 @@ import pandas as pd
 from pandas.api import types as pandas_types
 
 from bridges_tabular.regressors import dates
-from bridges_tabular.regressors.kinds import NearUniqueWarning, OddCellError, as_floats, no_category, warn_of_names
+from bridges_tabular.regressors.kinds import (
+    NearUniqueWarning,
+    OddCellError,
+    as_floats,
+    no_category,
+    to_numbers,
+    warn_of_names,
+)
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -45,7 +52,7 @@ class ColumnDigest:
         if pandas_types.is_numeric_dtype(column.dtype):
             if pandas_types.is_complex_dtype(column.dtype):
                 return cls("numbers", known.iloc[:1], missing)
-            return cls("numbers", _ends(known, as_floats(known)), missing)
+            return cls("numbers", _ends(known, to_numbers(known, name)), missing)
         if dates.holds_dates(known):
             return cls("dates", _dates(known, dates.naive(known, name)), missing)
         try:

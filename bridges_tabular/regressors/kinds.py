@@ -20,6 +20,8 @@ _CATEGORICAL_OBJECTS = frozenset({"string", "mixed", "mixed-integer"})
 _OBJECTS_WITH_INTEGERS = frozenset({"integer", "mixed-integer-float", "mixed", "mixed-integer"})
 # fewer may be all that there are
 _MANY_TEXTS = 20
+# both engines compute in single precision, where a larger number turns into infinity
+_LARGEST = float(np.finfo(np.float32).max)
 _LARGEST_INTEGER = int(np.finfo(np.float64).max)
 
 
@@ -202,6 +204,28 @@ def first_other(column: pd.Series[Any]) -> tuple[Any, Any]:
         other = np.array([not isinstance(value, Number) for value in present])
     first = int(np.argmax(other))
     return present.index[first], present.iloc[first]
+
+
+def to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
+    """Numbers of a column as doubles, NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything else, or numbers beyond single precision.
+    """
+    numbers = as_floats(column)
+    if numbers is None:
+        row, value = first_other(column)
+        raise ValueError(f"column {shown(name)} held numbers in fit and now holds {shown(value)} in row {shown(row)}")
+    too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
+    if too_large.size:
+        row, value = column.index[too_large[0]], column.iloc[too_large[0]]
+        raise ValueError(
+            f"column {shown(name)} holds {too_large.size} value(s) that are infinite or beyond float32, the first in"
+            f" row {shown(row)}: {shown(value)}"
+        )
+    return numbers
 
 
 def _tells_apart(distinct: int, known: int) -> bool:

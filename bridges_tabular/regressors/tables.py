@@ -15,20 +15,16 @@ from sklearn.utils.validation import check_array, validate_data
 from bridges_tabular.regressors import dates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import (
-    as_floats,
     check_integers,
-    first_other,
     is_categorical,
     near_unique,
     no_category,
+    to_numbers,
     warn_of_names,
 )
 from bridges_tabular.regressors.words import one_line, shown
 
 Category = str | bool | int | float
-
-# both engines compute in single precision, where a larger number turns into infinity
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class TableEncoder:
@@ -188,7 +184,7 @@ class TableEncoder:
                 if name in self.categories:
                     yield name, _encode_categories(column, self.categories[name], name)
                 else:
-                    yield name, _to_numbers(column, name)
+                    yield name, to_numbers(column, name)
 
     def to_dict(self) -> dict[str, Any]:
         """State as plain values that JSON can hold."""
@@ -272,7 +268,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     if not isinstance(X, pd.DataFrame):
         array = check_array(X, dtype=None, ensure_all_finite=False)
         try:
-            return pd.DataFrame(array).infer_objects()
+            return pd.DataFrame(array, copy=False).infer_objects()
         except OverflowError:
             # pandas infers nothing of whole numbers that no float holds
             return pd.DataFrame(array, dtype=object)
@@ -388,18 +384,3 @@ def _encode_categories(column: pd.Series[Any], categories: list[Category], name:
         # pandas writes a missing value as code -1, which here picks the appended -1
         return np.append(known, -1)[column.cat.codes.to_numpy()].astype(np.int64)
     return index.get_indexer(pd.Index(column, dtype=object)).astype(np.int64)
-
-
-def _to_numbers(column: pd.Series[Any], name: str) -> NDArray[np.float64]:
-    numbers = as_floats(column)
-    if numbers is None:
-        row, value = first_other(column)
-        raise ValueError(f"column {shown(name)} held numbers in fit and now holds {shown(value)} in row {shown(row)}")
-    too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
-    if too_large.size:
-        row, value = column.index[too_large[0]], column.iloc[too_large[0]]
-        raise ValueError(
-            f"column {shown(name)} holds {too_large.size} value(s) that are infinite or beyond float32, the first in"
-            f" row {shown(row)}: {shown(value)}"
-        )
-    return numbers

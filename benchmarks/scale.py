@@ -7,8 +7,10 @@
 Rounds or epochs are fixed, a fifth of the rows is held out for validation, and all models run on one thread. Each
 measurement has a process of its own, whose peak memory counts; times are the processor's. Of so many other rows as
 given by --predict, points and three quantiles are predicted. "external" is the boosting engine on parquet files, which
-it streams; their rows are never in memory together. "calibration" is the part of the fit that makes
-distributions of the model's outputs, forecasts of its rows included. What stands in the CSV file is not run again.
+it streams; their rows are never in memory together. "dask-1" and "dask-2" are DaskXGBBridgeRegressor on one and two
+workers of one thread each: times are the busiest worker's, memory that of the largest. "calibration" is the part of the
+fit that makes distributions of the model's outputs, forecasts of its rows included. What stands in the CSV file is not
+run again.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +67,17 @@ def catboost(bins: int, rounds: int) -> Any:
     return CatBoostRegressor(iterations=rounds, thread_count=1, verbose=False, allow_writing_files=False)
 
 
+def dask(bins: int, rounds: int) -> Any:
+    from bridges_tabular import DaskXGBBridgeRegressor
+
+    return DaskXGBBridgeRegressor(n_bins=bins, n_estimators=rounds, verbosity=0)
+
+
 ENGINES: dict[str, Callable[[int, int], Any]] = {
     "boosting": boosting,
     "external": boosting,
+    "dask-1": dask,
+    "dask-2": dask,
     "tabular": tabular,
     "xgboost": xgboost,
     "catboost": catboost,
@@ -126,6 +137,46 @@ def measure(engine: str, rows: int, columns: int, bins: int, rounds: int, predic
     return {**found, **spent, "predicted_rows": predicted, "peak_megabytes": peak_of_this_process()}
 
 
+def measure_dask(workers: int, rows: int, columns: int, bins: int, rounds: int, predicted: int) -> dict[str, float]:
+    """The same on workers of a cluster."""
+    import dask.array as da
+    from dask import delayed
+    from distributed import Client, LocalCluster, wait
+
+    def collections(rows: int, seed: int) -> Any:
+        parts = [(rows // 8, seed + part) for part in range(8)]
+        made = [delayed(table, nout=2)(n, columns, number) for n, number in parts]
+        X = [da.from_delayed(one, (n, columns), np.float32) for (one, _), (n, _) in zip(made, parts, strict=True)]
+        y = [da.from_delayed(one, (n,), np.float64) for (_, one), (n, _) in zip(made, parts, strict=True)]
+        return [da.concatenate(one).persist() for one in (X, y)]
+
+    def largest(of: Callable[[], float]) -> float:
+        return float(max(client.run(of).values()))
+
+    model, found, spent = ENGINES[f"dask-{workers}"](bins, rounds), {}, dict.fromkeys(TIMES, float("nan"))
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(import_module, "bridges_tabular.boosting.dask.shard")
+        (X, y), (new, _) = collections(rows, 0), collections(predicted, 8)
+        wait([X, y, new])
+        found["table_megabytes"] = largest(peak_of_this_process)
+
+        def timed(name: str, call: Callable[[], Any]) -> None:
+            before, clock = client.run(time.process_time), time.perf_counter()
+            call()
+            after = client.run(time.process_time)
+            spent[name] = max(after[worker] - before[worker] for worker in before)
+            print(f"{name}: {time.perf_counter() - clock:.1f} s on the clock", file=sys.stderr)
+
+        timed("fit_seconds", lambda: model.fit(X, y))
+        found["fit_megabytes"] = largest(peak_of_this_process)
+        timed("predict_seconds", lambda: wait(model.predict(new).persist()))
+        timed("quantiles_seconds", lambda: wait(model.predict_quantiles(new, LEVELS).persist()))
+        return {**found, **spent, "predicted_rows": predicted, "peak_megabytes": largest(peak_of_this_process)}
+
+
 def run(args: argparse.Namespace, results: Results) -> None:
     grid = itertools.product(args.rows, args.columns, args.bins, args.engines)
     for rows, columns, bins, engine in grid:
@@ -177,7 +228,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.measure:
         engine, *numbers = args.measure
-        print(json.dumps(measure(engine, *map(int, numbers))))
+        name, _, workers = engine.partition("-")
+        sizes = [int(number) for number in numbers]
+        print(json.dumps(measure_dask(int(workers), *sizes) if name == "dask" else measure(engine, *sizes)))
         return
     results = Results(args.results, KEY, COLUMNS)
     if not args.report:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     __version__: str
     from bridges_tabular.auto import AutoBridgeRegressor
     from bridges_tabular.boosting import XGBBridgeRegressor
+    from bridges_tabular.boosting.dask import DaskXGBBridgeRegressor
     from bridges_tabular.classifiers import ClassifierBridgeRegressor
     from bridges_tabular.core.bins import Bins
     from bridges_tabular.core.calibration import ConformalIntervals, DistributionCalibrator
@@ -46,6 +47,7 @@ _HOMES = {
     "BridgeObjective": "core.objective",
     "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.calibration",
+    "DaskXGBBridgeRegressor": "boosting.dask",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
     "LearnedEncoder": "core.encoders",
@@ -72,6 +74,7 @@ __all__ = [
     "BridgeObjective",
     "ClassifierBridgeRegressor",
     "ConformalIntervals",
+    "DaskXGBBridgeRegressor",
     "DistributionCalibrator",
     "HardEncoder",
     "LearnedEncoder",

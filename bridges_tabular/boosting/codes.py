@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, Codes, Single
+from bridges_tabular.boosting.peers import ALONE, Peers
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 
@@ -92,6 +93,8 @@ class CodecRefit:
     sample_weight : array of shape (n,) or None
     random : RandomState
         Draws the rows.
+    peers : Peers
+        Who has the other rows of the fit: all of them make the same moves.
     """
 
     def __init__(
@@ -101,16 +104,17 @@ class CodecRefit:
         y: Single,
         sample_weight: NDArray[np.float64] | None,
         random: np.random.RandomState,
+        peers: Peers = ALONE,
     ) -> None:
         self._codec = codec
         self._objective = objective
         most = max(1, _BLOCK_SIZE // codec.bins.n_bins)
-        rows = np.arange(len(y)) if len(y) <= most else np.sort(random.permutation(len(y))[:most])
-        self.rows = rows
-        self._y = torch.from_numpy(y[rows])
+        self._draw = peers.draw(len(y), most, random)
+        self.rows = self._draw.rows
+        self._y = torch.from_numpy(self._draw.gather(y[self.rows]))
         self._weight = None
         if sample_weight is not None:
-            self._weight = torch.from_numpy(sample_weight[rows].astype(np.float32))
+            self._weight = torch.from_numpy(self._draw.gather(sample_weight[self.rows].astype(np.float32)))
         self._history = [_Snapshot(0, self._state())]
 
     def due(self, iteration: int) -> bool:
@@ -119,7 +123,7 @@ class CodecRefit:
 
     def move(self, iteration: int, pi: NDArray[np.float32]) -> None:
         """Take the steps, with pi of shape (len(rows), k) as the trees predict it before this round."""
-        log_pi = torch.from_numpy(pi).clamp(min=torch.finfo(torch.float32).tiny).log()
+        log_pi = torch.from_numpy(self._draw.gather(pi)).clamp(min=torch.finfo(torch.float32).tiny).log()
         parameters = list(self._codec.parameters())
         self._codec.requires_grad_(True)
         steps = _Adam(parameters)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
+from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.stored import in_blocks
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
 from bridges_tabular.core.arrays import Arrays
@@ -120,7 +121,8 @@ class BoostingEngine:
     booster : Booster
     features : Features
     make_target : callable
-        From what the location leaves of training targets (n,), their weights and a RandomState to a BoostingTarget.
+        From what the location leaves of training targets (n,), their weights, a RandomState and the fit's Peers to a
+        BoostingTarget.
     load_target : callable
         From arrays to a BoostingTarget.
     location : LocationModels or None
@@ -140,7 +142,7 @@ class BoostingEngine:
 
     booster: Booster
     features: Features
-    make_target: Callable[[Floats, Floats | None, np.random.RandomState], BoostingTarget]
+    make_target: Callable[[Floats, Floats | None, np.random.RandomState, Peers], BoostingTarget]
     load_target: Callable[[Arrays], BoostingTarget]
     location: LocationModels | None
     fixed_share: float | None
@@ -163,7 +165,7 @@ class BoostingEngine:
         )
 
     def boost(self, training: Sample, validation: Sample | None, seed: int, report: Report) -> BoostedBridge:
-        """Train all stages on rows whose features have been read."""
+        """Train all stages on features that are read already; each process of a fit calls it with its own rows."""
         random = np.random.RandomState(seed)
         location, log, before = None, dict[str, list[float]](), 0
         if self.location is not None:
@@ -179,7 +181,7 @@ class BoostingEngine:
             training = location.subtract(training, out_of_fold)
             if validation is not None:
                 validation = location.subtract(validation, location.predict(validation.X, validation.values))
-        target = self.make_target(training.y, training.weight, random)
+        target = self.make_target(training.y, training.weight, random, training.peers)
         run = self._last_stage(target, training, validation, seed, report, before)
         target.finish(run.best_iteration)
         share = self._share(target, run.trees, validation) if location is not None else 1.0
@@ -226,8 +228,9 @@ class BoostingEngine:
             return 1.0 if self.fixed_share is None else self.fixed_share
         mean = in_blocks(validation.values, lambda values: target.decode(trees.margins(values)))
         weight = np.ones(len(mean)) if validation.weight is None else validation.weight
-        prior = float(np.average(np.square(validation.y - mean), weights=weight)) / _SHARE_DEVIATION**2
-        products, squares = float((weight * mean) @ validation.y), float((weight * mean) @ mean)
+        sums = [weight @ np.square(validation.y - mean), weight.sum(), (weight * mean) @ validation.y]
+        errors, total, products, squares = validation.peers.total(np.array([*sums, (weight * mean) @ mean])).tolist()
+        prior = errors / total / _SHARE_DEVIATION**2
         return float(np.clip((products + prior) / (squares + prior), 0.0, 1.0)) if squares > 0 else 1.0
 
     def _last_stage(

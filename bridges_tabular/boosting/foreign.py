@@ -14,7 +14,7 @@ from sklearn.utils import get_tags
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.libraries import LIBRARIES, library_of
 from bridges_tabular.boosting.library import Library, Monotone
-from bridges_tabular.boosting.location import Floats, Located, Location, Report, Sample, Single, assign_folds
+from bridges_tabular.boosting.location import Floats, Located, Location, Report, Sample, Single
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors import estimators
 from bridges_tabular.regressors.engine import NotTrusted
@@ -111,7 +111,7 @@ class EstimatorModels:
         self, training: Sample, validation: Sample | None, *, seed: int, random: np.random.RandomState, report: Report
     ) -> Located:
         """Fit; see ``LocationModels``."""
-        folds = assign_folds(len(training.y), random)
+        folds, n_folds = training.peers.folds(len(training.y), random)
         unfitted = location_estimator(self.given)
         library = library_of(unfitted)(self.features, self.n_jobs)
         estimator = library.prepared(unfitted, seed, self.monotone)
@@ -121,7 +121,7 @@ class EstimatorModels:
             main = library.fit(library.copied(estimator), training, watched, self.patience)
         report(1, {})
         models, out_of_fold = [main], np.empty(len(folds))
-        for fold in range(int(folds.max()) + 1):
+        for fold in range(n_folds):
             inside = training.take(folds != fold)
             outside = training.take(folds == fold)
             with estimators.refusals(estimator, Exception):

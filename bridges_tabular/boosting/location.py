@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Output, Params, Trees
 from bridges_tabular.boosting.features import Features, Values
+from bridges_tabular.boosting.peers import ALONE, Peers
 from bridges_tabular.boosting.stored import AnyValues, StoredValues, in_blocks
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.lines import in_one_line
@@ -24,7 +25,6 @@ Single = NDArray[np.float32]
 # called with the number of a step, counted from 1, and its scores
 Report = Callable[[int, Mapping[str, float]], None]
 
-_FOLDS = 4
 # fold models take half the rounds at twice the rate
 _FOLD_SPEED = 2
 
@@ -39,6 +39,8 @@ class Sample(NamedTuple):
     values: Any
     y: Floats
     weight: Floats | None
+    peers: Peers = ALONE
+    """Who has the other rows of the fit."""
 
     def take(self, rows: NDArray[np.bool_]) -> Sample:
         """The rows of a mask."""
@@ -217,9 +219,8 @@ class TreesModels:
             early_stopping_rounds=self.early_stopping_rounds,
             report=report,
         )
-        folds = assign_folds(len(training.y), random)
+        folds, n_folds = training.peers.folds(len(training.y), random)
         fold_rounds = max(1, (main.best_iteration + 1) // _FOLD_SPEED)
-        n_folds = int(folds.max()) + 1
         workers, own = booster.share_threads(n_folds)
         fold_params = params | own | {"learning_rate": params["learning_rate"] * _FOLD_SPEED}
         out_of_fold = np.empty(len(folds))
@@ -231,8 +232,11 @@ class TreesModels:
             out_of_fold[~inside] = in_blocks(training.values[~inside], trees.margins)
             return trees
 
-        with ThreadPoolExecutor(workers) as pool:
-            fold_models = list(pool.map(fit_fold, range(n_folds)))
+        if workers == 1:
+            fold_models = [fit_fold(fold) for fold in range(n_folds)]
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                fold_models = list(pool.map(fit_fold, range(n_folds)))
         return Located(TreesLocation([main.trees, *fold_models]), out_of_fold, main.log)
 
     def restore(self, name: str, count: int, boosters: Arrays, trusted: Collection[str]) -> TreesLocation:
@@ -243,21 +247,6 @@ class TreesModels:
         return TreesLocation(
             [load_trees(self.booster, self.features, boosters, f"location.{i}", output) for i in range(count)]
         )
-
-
-def assign_folds(n: int, random: np.random.RandomState) -> NDArray[np.int64]:
-    """Fold of each of n rows, drawn at random.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two rows.
-    """
-    if n < 2:
-        raise ValueError(f"n_samples = {n}: a cross-fitted location needs at least 2 training rows with a weight")
-    folds = np.empty(n, dtype=np.int64)
-    folds[random.permutation(n)] = np.arange(n) % min(_FOLDS, n)
-    return folds
 
 
 def load_trees(

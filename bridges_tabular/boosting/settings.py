@@ -15,6 +15,7 @@ from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.foreign import EstimatorModels, location_estimator
 from bridges_tabular.boosting.libraries import library_of
 from bridges_tabular.boosting.location import LocationModels, TreesModels
+from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
 from bridges_tabular.boosting.xgboost import XGBoost
@@ -230,11 +231,13 @@ class Settings:
             if estimator.get_params().get(own) is not None:
                 raise ValueError(f"monotone_constraints stand beside {own} of the location's {name}: give one of them")
 
-    def _make_target(self, y: Floats, weight: Floats | None, random: np.random.RandomState) -> BoostingTarget:
+    def _make_target(
+        self, y: Floats, weight: Floats | None, random: np.random.RandomState, peers: Peers
+    ) -> BoostingTarget:
         if not self._scheme.has_code:
             return PointTarget()
         rank = _RANK if self._on_residuals else None
-        return BinnedTarget.fit(self._codec(), y, weight, rank=rank, weights=self.weights, random=random)
+        return BinnedTarget.fit(self._codec(), y, weight, rank=rank, weights=self.weights, random=random, peers=peers)
 
     def _load_target(self, arrays: Arrays) -> BoostingTarget:
         if not self._scheme.has_code:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Metric, Output
 from bridges_tabular.boosting.codes import CodecRefit, MovingGradients, codes_of
 from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, index_polynomials, split_directions
+from bridges_tabular.boosting.peers import ALONE, Peers
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
@@ -97,6 +98,8 @@ class BinnedTarget(BoostingTarget):
         Weights of the terms.
     random : RandomState, optional
         Draws what the end-to-end scheme draws; needed for training alone.
+    peers : Peers
+        Who has the other rows of the fit.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class BinnedTarget(BoostingTarget):
         unit: float,
         weights: BridgeObjective,
         random: np.random.RandomState | None = None,
+        peers: Peers = ALONE,
     ) -> None:
         self.codec = codec.requires_grad_(False)
         self.logits = logits
@@ -114,6 +118,7 @@ class BinnedTarget(BoostingTarget):
         self._labels_alone = SCHEMES[codec.scheme].one_hot
         self._weights = weights
         self._random = random
+        self._peers = peers
         self._refit: CodecRefit | None = None
 
     @classmethod
@@ -126,18 +131,20 @@ class BinnedTarget(BoostingTarget):
         rank: int | None,
         weights: BridgeObjective,
         random: np.random.RandomState,
+        peers: Peers = ALONE,
     ) -> Self:
         """Fit a codec to training targets of shape (n,): its bins and its decoder.
 
         ``rank`` is that of the logits over the classes, None for one margin a class.
         """
+        y, sample_weight = peers.sample(y, sample_weight)
         # what a location leaves is spread less than the target
         unit = float(TargetScale.fit(y[:, None], sample_weight).scale[0])
         codec = codec.fit(y / unit, sample_weight).requires_grad_(False)
         masses = np.maximum(class_use(codec, y / unit, sample_weight), _SMALLEST_MASS)
         offsets = np.log(masses / masses.sum()).astype(np.float32)
         basis = None if rank is None or SCHEMES[codec.scheme].one_hot else index_polynomials(len(masses), rank)
-        return cls(codec, ClassLogits(offsets, basis), unit, weights, random)
+        return cls(codec, ClassLogits(offsets, basis), unit, weights, random, peers)
 
     @classmethod
     def from_arrays(cls, codec: TargetCodec, arrays: Arrays, weights: BridgeObjective) -> Self:
@@ -182,7 +189,7 @@ class BinnedTarget(BoostingTarget):
         in_units = self._in_units(y)
         if SCHEMES[self.codec.scheme].moves_code:
             assert self._random is not None
-            self._refit = CodecRefit(self.codec, self._weights, in_units, sample_weight, self._random)
+            self._refit = CodecRefit(self.codec, self._weights, in_units, sample_weight, self._random, self._peers)
             return MovingGradients(self._refit, self.codec, self.logits, in_units, **settings)
         codes = codes_of(self.codec, self.logits, in_units)
         return BridgeGradients(self.logits, codes, in_units, self._values(), **settings)
@@ -202,14 +209,16 @@ class BinnedTarget(BoostingTarget):
         }
 
         def evaluate(margins: Single) -> dict[str, float]:
-            margins = margins.reshape(len(y), -1)
+            margins = margins.reshape(len(y), self.output.n_margins)
             totals = {name: np.empty(len(y)) for name in names if name in scores}
             for rows in self.logits.blocks(len(y)):
                 # the library's own softmax hands over probabilities
                 p = margins[rows] if self._labels_alone else self.logits.probabilities(margins[rows])
                 for name, total in totals.items():
                     total[rows] = scores[name](p, in_units[rows])
-            means = {name: float(np.average(total, weights=sample_weight)) for name, total in totals.items()}
+            weight = np.ones(len(y)) if sample_weight is None else sample_weight
+            sums = self._peers.total(np.array([*(weight @ total for total in totals.values()), weight.sum()]))
+            means = dict(zip(totals, (sums[:-1] / sums[-1]).tolist(), strict=True))
             if "rmse" in means:
                 means["rmse"] = float(np.sqrt(means["rmse"]))
             return {name: mean if name == "loss" else self.unit * mean for name, mean in means.items()}
@@ -230,7 +239,7 @@ class BinnedTarget(BoostingTarget):
     def probabilities(self, margins: Single) -> Single:
         """Pi of shape (n, k) from margins of shape (n, r)."""
         # a single margin may come without its second axis
-        margins = margins.reshape(len(margins), -1)
+        margins = margins.reshape(len(margins), self.output.n_margins)
         if self._labels_alone:
             return ClassLogits(np.zeros_like(self.logits.offsets), None).probabilities(margins)
         return self.logits.probabilities(margins)

@@ -142,6 +142,9 @@ class XGBoost:
 
     def share_threads(self, models: int) -> tuple[int, Params]:
         """How many models to train at a time, and their threads: small ones gain little from a second."""
+        if xgb.collective.is_distributed():
+            # each process has a share of the rows of every model, and all have to train the same one at a time
+            return 1, {}
         threads = self._n_jobs if self._n_jobs and self._n_jobs > 0 else os.cpu_count() or 1
         workers = min(models, threads) if self._device.startswith("cpu") else 1
         return workers, {"nthread": max(1, threads // workers)}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 from pytorch_tabular.tabular_datamodule import TabularDatamodule, TabularDataset
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler
 
 Batch = dict[str, Tensor]
 
@@ -40,6 +40,9 @@ class TensorTable:
     def __getitem__(self, rows: Any) -> Batch:
         """The batch of some rows: a slice, or row numbers."""
         return {name: column[rows] for name, column in self.columns.items()}
+
+    # a loader takes the rows of a batch at once from whatever has this
+    __getitems__ = __getitem__
 
     @property
     def y(self) -> NDArray[np.float64]:
@@ -168,12 +171,12 @@ class TensorDatamodule(TabularDatamodule):
     def train_dataloader(self, batch_size: int | None = None) -> DataLoader[Batch]:
         """Training batches, in the order of pytorch-tabular's own loader for the same seed and sampler."""
         table = _tensor_table(self.train_dataset)
-        return _loader(table, batch_size or self.batch_size, self.train_sampler or RandomSampler(_Sized(len(table))))
+        return _loader(table, batch_size or self.batch_size, self.train_sampler or RandomSampler(table))
 
     def val_dataloader(self, batch_size: int | None = None) -> DataLoader[Batch]:
         """Validation batches, in order."""
         table = _tensor_table(self.validation_dataset)
-        return _loader(table, batch_size or self.batch_size, SequentialSampler(_Sized(len(table))))
+        return _loader(table, batch_size or self.batch_size, SequentialSampler(table))
 
     def prepare_inference_dataloader(
         self, df: DataFrame, batch_size: int | None = None, copy_df: bool = True
@@ -188,23 +191,15 @@ class TensorDatamodule(TabularDatamodule):
             target=self.target,
         )
         table = _tensor_table(dataset)
-        return _loader(table, batch_size or EVALUATION_BATCH, SequentialSampler(_Sized(len(table))))
-
-
-class _Sized:
-    """Samplers ask for the number of rows alone."""
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-
-    def __len__(self) -> int:
-        return self._n
+        return _loader(table, batch_size or EVALUATION_BATCH, SequentialSampler(table))
 
 
 def _loader(table: TensorTable, batch_size: int, sampler: Sampler[int]) -> DataLoader[Batch]:
-    # batch_size=None: the sampler's lists of rows go to the table as they are
-    batches = BatchSampler(sampler, batch_size, drop_last=False)
-    return DataLoader(table, batch_size=None, sampler=batches)  # type: ignore[arg-type]
+    return DataLoader(table, batch_size, sampler=sampler, collate_fn=_as_it_is)  # type: ignore[arg-type]
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 def _tensor_table(dataset: TabularDataset) -> TensorTable:

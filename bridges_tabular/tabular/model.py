@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
 from typing import Any, cast
@@ -152,6 +153,25 @@ class BridgeModel(BaseModel):
                 nn.init.zeros_(offset)
         else:
             self.inner.data_aware_initialization(datamodule)
+
+    def setup(self, stage: str) -> None:
+        """Compare what the processes of a strategy such as ddp have fitted before training: each did so by itself.
+
+        Raises
+        ------
+        ValueError
+            If it differs, because their training rows do.
+        """
+        if stage != "fit" or self.trainer.world_size == 1:
+            return
+        digest = hashlib.sha256()
+        for tensor in (self.target_mean, self.target_scale, *(codec.bits for codec in self.codecs)):
+            digest.update(tensor.cpu().numpy().tobytes())
+        own = torch.tensor(int.from_bytes(digest.digest()[:7]), device=self.trainer.strategy.root_device)
+        if (self.trainer.strategy.all_gather(own) != own).any():
+            raise ValueError(
+                "the processes were given different training rows: read and draw them in each process alike"
+            )
 
     def forward(self, x: Batch) -> dict[str, Any]:
         """Predict a batch; see the class for what comes back."""

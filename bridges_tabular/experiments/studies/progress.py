@@ -52,6 +52,11 @@ class StudyBars:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
+    def say(self, lines: Sequence[str]) -> None:
+        """Write lines above the bars."""
+        for line in lines:
+            self._console.print(Text(line))
+
     def watcher(self, search: Search) -> Watcher:
         """Return the function that takes the trials of a study as they come."""
         task = self._tasks[search.model]

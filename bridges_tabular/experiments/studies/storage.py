@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ PROXY = "grpc://"
 _PACKAGES = {"psycopg": '"psycopg[binary]"', "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 _SQLITE_PATIENCE = 60.0
 _PROXY_PATIENCE = 10.0
+# seconds between two tries to make the tables of an empty database
+_PAUSE = 0.5
+_TRIES = 10
 
 
 class StorageLost(Exception):
@@ -155,6 +159,18 @@ def _open_journal(path: Path) -> BaseStorage:
 
 
 def _open_database(url: str) -> BaseStorage:
+    for _ in range(_TRIES):
+        try:
+            return _connect(url)
+        except sqlalchemy.exc.DBAPIError as error:
+            # whoever opens an empty database makes its tables, and another may do so at the same moment
+            if not isinstance(error, sqlalchemy.exc.IntegrityError) and "already exists" not in str(error.orig):
+                raise
+            time.sleep(_PAUSE)
+    return _connect(url)
+
+
+def _connect(url: str) -> BaseStorage:
     parsed = sqlalchemy.make_url(url)
     if parsed.get_backend_name() != "sqlite":
         # a server closes connections that were idle during a long fit

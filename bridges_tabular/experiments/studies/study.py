@@ -162,6 +162,7 @@ class BridgeStudy:
     def _optimize(self, quiet: bool) -> StudyResult:
         deadline = None if self._block.timeout is None else time.monotonic() + self._block.timeout
         with StudyBars(self._searches, quiet) as bars:
+            bars.say(self._joined)
             for search in self._searches:
                 self._run(search, bars, deadline)
         with loss_in_words(), quiet_optuna():
@@ -203,8 +204,12 @@ class BridgeStudy:
                 for search in self._searches:
                     if search.name in optuna.get_all_study_names(storage):
                         optuna.delete_study(study_name=search.name, storage=storage)
+            others = optuna.get_all_study_names(storage)
             for search in self._searches:
                 search.create(storage)
+        self._joined = (
+            [] if url is None else [_joining(search, others, hide_password(url)) for search in self._searches]
+        )
         self._write(CONFIG_FILE, _without_password(self.experiment).to_yaml())
         return storage
 
@@ -256,6 +261,14 @@ def _best_trials(search: Search, trials: list[FrozenTrial]) -> dict[str, FrozenT
     if len({trial.number for trial in best.values()}) == 1:
         return {"tuned": next(iter(best.values()))}
     return {f"tuned_{metric}": trial for metric, trial in best.items()}
+
+
+def _joining(search: Search, others: list[str], url: str) -> str:
+    """Say whether a search joins a study of a storage: under another name it would begin its own."""
+    if search.name in others:
+        return f"{search.model}: joins the study {search.name} in {url}"
+    beside = f", beside {', '.join(sorted(others))}" if others else ""
+    return f"{search.model}: begins the study {search.name} in {url}{beside}"
 
 
 def _without_password(experiment: Experiment) -> Experiment:

@@ -41,7 +41,7 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         Candidates in place of the trees and the network, in the order of their fits, as
         :class:`~bridges_tabular.pooling.PooledBridgeRegressor` takes them; in an experiment file ``members: [NAMES]``,
         models that stand above it there. Default: ``XGBBridgeRegressor`` and ``TabularBridgeRegressor``, both with
-        their defaults; of several targets, the network alone.
+        their defaults.
     metric : {"crps", "rmse", "mae"}, default="crps"
         What is compared on the validation rows; of several targets the mean, each in units of its deviation.
     validation_fraction : float, default=0.2
@@ -174,9 +174,10 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         from bridges_tabular.tabular import TabularBridgeRegressor
 
         seed, _ = self._draws()
-        network = "network", TabularBridgeRegressor(random_state=seed)
-        # trees have one target
-        return [("trees", XGBBridgeRegressor(random_state=seed)), network] if self._single else [network]
+        return [
+            ("trees", XGBBridgeRegressor(random_state=seed)),
+            ("network", TabularBridgeRegressor(random_state=seed)),
+        ]
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report

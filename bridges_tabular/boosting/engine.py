@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
-from bridges_tabular.boosting.features import Features
+from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
 from bridges_tabular.core.arrays import Arrays
@@ -73,7 +73,11 @@ class BoostedBridge:
 
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Predicted targets, with the class probabilities and locations that they come from."""
-        values, location = self.features.values(X), None
+        return [self.forecast_of(X, self.features.values(X))]
+
+    def forecast_of(self, X: pd.DataFrame, values: Values) -> Forecast:
+        """What it says of the rows of a table, whose features are of shape (n, p)."""
+        location = None
         if self.location is not None:
             location = self.location.predict(X, values)
             values = self.location.append(values, location)
@@ -82,8 +86,8 @@ class BoostedBridge:
         if location is not None:
             point = location + self.share * point
         if not isinstance(self.target, BinnedTarget):
-            return [Forecast(point)]
-        return [Forecast(point, self.target.probabilities(margins).astype(np.float64), location)]
+            return Forecast(point)
+        return Forecast(point, self.target.probabilities(margins).astype(np.float64), location)
 
     def importances(self) -> Single:
         """Share of each of the user's columns in the mean gain of splits: of the location if there is one."""
@@ -150,12 +154,25 @@ class BoostingEngine:
     callbacks: Sequence[Any]
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> BoostedBridge:
-        """Train all stages."""
-        random = np.random.RandomState(seed)
-        training = Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight)
-        validation = None
+        """Train all stages, on one target."""
+        ((training, validation),) = self.samples(rows, watched)
+        return self.fit(training, validation, seed, report)
+
+    def samples(self, rows: Rows, watched: Rows | None) -> list[tuple[Sample, Sample | None]]:
+        """Training and validation rows of each target, whose features are read once."""
+        parts = [(rows, self.features.fit(rows.X))]
         if watched is not None:
-            validation = Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight)
+            parts.append((watched, self.features.values(watched.X)))
+        samples = []
+        for target in range(rows.y.shape[1]):
+            # sums over strided columns come out otherwise in the last digit
+            made = [Sample(one.X, values, one.y[:, target].copy(), one.weight) for one, values in parts]
+            samples.append((made[0], made[1] if watched is not None else None))
+        return samples
+
+    def fit(self, training: Sample, validation: Sample | None, seed: int, report: Report) -> BoostedBridge:
+        """Train all stages on the rows of one target."""
+        random = np.random.RandomState(seed)
         location, log, before = None, dict[str, list[float]](), 0
         if self.location is not None:
             before = self.location.steps

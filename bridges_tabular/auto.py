@@ -21,7 +21,7 @@ from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import entry
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
-from bridges_tabular.regressors.rows import Validation
+from bridges_tabular.regressors.rows import Given
 
 Floats = NDArray[np.float64]
 
@@ -179,11 +179,9 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
             ("network", TabularBridgeRegressor(random_state=seed)),
         ]
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report
-    ) -> None:
+    def _fit(self, given: Given, watched: Given | None, prepared: Prepared, report: Report) -> None:
         until = None if self.time_budget is None else time.monotonic() + self.time_budget
-        train, validation, conformal = self._described(X, y, sample_weight, given, prepared)
+        train, validation, conformal = self._described(given, watched, prepared)
         fitted = self._fitted_members(train, validation, prepared, replace(report, until=until))
         members = dict(_in_time(fitted, until))
         self._keep(members)

@@ -324,9 +324,11 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         X_val: Any = None,
         y_val: Any = None,
         *,
+        exposure: Any = None,
+        exposure_val: Any = None,
         verbose: bool | int = False,
+        prepared: Prepared | None = None,
         report: Listener | Report | None = None,
-        **kwargs: Any,
     ) -> Self:
         """Fit the trees; see :meth:`BridgeRegressor.fit`.
 
@@ -336,7 +338,18 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
-            return super().fit(X, y, sample_weight, eval_set, X_val, y_val, report=heard, **kwargs)
+            return super().fit(
+                X,
+                y,
+                sample_weight,
+                eval_set,
+                X_val,
+                y_val,
+                exposure=exposure,
+                exposure_val=exposure_val,
+                prepared=prepared,
+                report=heard,
+            )
 
     @property
     def best_score_(self) -> float | list[float | None] | None:

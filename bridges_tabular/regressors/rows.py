@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_array, column_or_1d
 
+from bridges_tabular.regressors.exposure import check_exposure, rates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import as_floats, first_other
 from bridges_tabular.regressors.prepared import Prepared
@@ -43,19 +44,15 @@ class Rows:
         return len(self.y)
 
     @classmethod
-    def read(
-        cls, estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, name: str, *, reset: bool, several: bool
-    ) -> Self:
+    def read(cls, estimator: BaseEstimator, given: Given, *, reset: bool, several: bool) -> Self:
         """Check features, targets and weights by scikit-learn's conventions.
 
         Parameters
         ----------
         estimator : BaseEstimator
             As :func:`~bridges_tabular.regressors.tables.check_table` takes it, with ``reset``.
-        X, y, sample_weight
-            As ``fit`` takes them.
-        name : str
-            How to call y in an error.
+        given : Given
+            With exposures, the targets become rates, and the weights count exposure.
         several : bool
             Whether y may have more than one column.
 
@@ -64,12 +61,19 @@ class Rows:
         ValueError
             If anything in them cannot be used.
         """
-        frame, y = check_table(estimator, X, reset=reset), as_pandas(y, name)
+        name = given.name
+        frame, y = check_table(estimator, given.X, reset=reset), as_pandas(given.y, name)
         target = _check_targets(y, name) if several else check_target(y, name)[:, None]
         check_consistent_length(frame, target)
-        weight = check_sample_weight(sample_weight, len(target), name.replace("y", "sample_weight", 1))
-        given = cls(frame, target, weight)
-        return given if weight is None or weight.all() else given.take(np.flatnonzero(weight))
+        exposure = None
+        if given.exposure is not None:
+            called = "exposure" if name == "y" else "exposure_val"
+            exposure = check_exposure(given.exposure, len(target), called)
+            target = rates(target, exposure, called)
+        weighed = name.replace("y", "sample_weight", 1)
+        weight = check_sample_weight(given.weight, len(target), weighed, exposure)
+        rows = cls(frame, target, weight)
+        return rows if weight is None or weight.all() else rows.take(np.flatnonzero(weight))
 
     def take(self, rows: NDArray[np.int64], prepared: Prepared | None = None) -> Self:
         """Some of the rows, by number."""
@@ -134,21 +138,23 @@ def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:
     return target
 
 
-def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight") -> NDArray[np.float64] | None:
+def check_sample_weight(
+    sample_weight: Any, n: int, name: str = "sample_weight", exposure: Floats | None = None
+) -> NDArray[np.float64] | None:
     """Return weights of shape (n,) with a mean of 1 over those that are not zero; None where all are alike.
 
     Engines compute in single precision: rounded to it, weights of any scale come out the same. ``name`` is how to call
-    them in an error.
+    them in an error. Exposures are multiplied with them.
 
     Raises
     ------
     ValueError
         If there are not ``n`` of them, any is negative or not finite, or all are zero.
     """
-    if sample_weight is None:
+    if sample_weight is None and exposure is None:
         return None
     try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} holds what is no number: {error}") from None
     if weights.ndim == 0:
@@ -159,25 +165,29 @@ def check_sample_weight(sample_weight: Any, n: int, name: str = "sample_weight")
         raise ValueError(f"{name} holds negative, NaN or infinite values")
     if not weights.any():
         raise ValueError(f"{name} is zero everywhere")
+    # the largest becomes 1 first: sums and products of large weights would overflow
+    weights = weights / weights.max()
+    if exposure is not None:
+        weights = weights * (exposure / exposure.max())
     if (weights == weights[0]).all():
         return None
-    # the largest becomes 1 first: the sum of large weights would overflow
-    weights = weights / weights.max()
     scaled: Floats = (weights / weights[weights > 0].mean()).astype(np.float32).astype(np.float64)
     return scaled
 
 
-class Validation(NamedTuple):
-    """Validation rows as ``fit`` was given them."""
+class Given(NamedTuple):
+    """Rows as ``fit`` was given them."""
 
     X: Any
     y: Any
-    weight: Any
-    name: str
+    weight: Any = None
+    name: str = "y"
     """How to call y in an error."""
+    exposure: Any = None
+    groups: Any = None
 
 
-def check_validation(eval_set: Any, X_val: Any = None, y_val: Any = None) -> Validation | None:
+def check_validation(eval_set: Any, X_val: Any = None, y_val: Any = None, exposure_val: Any = None) -> Given | None:
     """Read the validation rows in any of their forms.
 
     Parameters
@@ -185,10 +195,12 @@ def check_validation(eval_set: Any, X_val: Any = None, y_val: Any = None) -> Val
     eval_set : None, (X, y), (X, y, sample_weight) or a list holding one such tuple
     X_val, y_val : optional
         The same by name.
+    exposure_val : optional
+        Exposures of the rows, whatever form they have.
 
     Returns
     -------
-    Validation, as given, the weights None where absent; None where there are no such rows.
+    Given, the weights None where absent; None where there are no such rows.
 
     Raises
     ------
@@ -200,8 +212,10 @@ def check_validation(eval_set: Any, X_val: Any = None, y_val: Any = None) -> Val
             raise ValueError("validation rows are given twice: by eval_set, and by X_val and y_val")
         if X_val is None or y_val is None:
             raise ValueError(f"X_val and y_val belong together: {'X_val' if X_val is None else 'y_val'} is missing")
-        return Validation(X_val, y_val, None, "y_val")
+        return Given(X_val, y_val, None, "y_val", exposure_val)
     if eval_set is None:
+        if exposure_val is not None:
+            raise ValueError("exposure_val is given without the validation rows that it is of")
         return None
     if isinstance(eval_set, list):
         if len(eval_set) != 1:
@@ -210,7 +224,7 @@ def check_validation(eval_set: Any, X_val: Any = None, y_val: Any = None) -> Val
     if not isinstance(eval_set, tuple | list) or len(eval_set) not in (2, 3):
         raise ValueError("eval_set must be (X, y), (X, y, sample_weight) or a list holding one of them")
     X, y, *weights = eval_set
-    return Validation(X, y, weights[0] if weights else None, "y of eval_set")
+    return Given(X, y, weights[0] if weights else None, "y of eval_set", exposure_val)
 
 
 def _check_targets(y: Any, name: str) -> Floats:

@@ -185,13 +185,13 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         fitted = self._fitted_members(train, validation, prepared, replace(report, until=until))
         members = dict(_in_time(fitted, until))
         self._keep(members)
-        watched, apart = self._heard(validation, conformal)
+        judged, apart = self._heard(validation, conformal)
         found: dict[str, tuple[dict[str, Any], list[Mixture]]] = {}
         for index, (name, member) in enumerate(members.items()):
-            alone = watched.of_member(index), None if apart is None else apart.of_member(index)
+            alone = judged.of_member(index), None if apart is None else apart.of_member(index)
             found[name] = {name: member}, fit_mixtures(*alone, np.ones(1))
         if len(members) > 1:
-            found[POOL] = members, fit_mixtures(watched, apart)
+            found[POOL] = members, fit_mixtures(judged, apart)
         scored = {name: self._score(mixtures) for name, (_, mixtures) in found.items()}
         winner = min(scored, key=lambda name: scored[name])
         kept, self._mixtures = found[winner]

@@ -311,9 +311,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         shares = None if self.weights is None else checked_weights(self.weights, len(self.estimators_))
         self._mixtures = fit_mixtures(*self._heard(validation, conformal), shares)
 
-    def _described(
-        self, given: Given, watched: Given | None, prepared: Prepared
-    ) -> tuple[Rows, Rows, Rows | None]:
+    def _described(self, given: Given, watched: Given | None, prepared: Prepared) -> tuple[Rows, Rows, Rows | None]:
         """Rows to train on, for validation and for conformal intervals alone; keeps what a saved model says of them."""
         _, random = self._draws()
         train, validation, conformal, _ = read(self, given, watched, random, prepared)

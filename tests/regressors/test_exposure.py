@@ -67,9 +67,7 @@ def test_it_is_the_rate_with_exposure_as_weight(name: str) -> None:
     np.testing.assert_allclose(quantiles, e[:, None] * expected.quantile(LEVELS), rtol=1e-4, atol=1e-5)
     for conformal in (False, True):
         ends = model.predict_interval(X, 0.8, conformal, exposure=e)
-        np.testing.assert_allclose(
-            ends, e[:, None] * plain.predict_interval(X, 0.8, conformal), rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(ends, e[:, None] * plain.predict_interval(X, 0.8, conformal), rtol=1e-4, atol=1e-5)
     # of totals, as their CRPS is
     np.testing.assert_allclose(found.crps(e * RATE), e * expected.crps(RATE), rtol=1e-3, atol=1e-6)
 

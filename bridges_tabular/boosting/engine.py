@@ -166,7 +166,7 @@ class BoostingEngine:
         samples = []
         for target in range(rows.y.shape[1]):
             # sums over strided columns come out otherwise in the last digit
-            made = [Sample(one.X, values, one.y[:, target].copy(), one.weight) for one, values in parts]
+            made = [Sample(one.X, values, one.y[:, target].copy(), one.weight, one.groups) for one, values in parts]
             samples.append((made[0], made[1] if watched is not None else None))
         return samples
 

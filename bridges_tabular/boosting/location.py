@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Booster, Output, Params, Trees
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.core.arrays import Arrays
+from bridges_tabular.regressors.groups import ranked
 from bridges_tabular.regressors.lines import in_one_line
 from bridges_tabular.regressors.words import shown
 
@@ -29,17 +30,19 @@ _FOLD_SPEED = 2
 
 
 class Sample(NamedTuple):
-    """A table and its features of shape (n, p), targets of shape (n,) in standard units, and their weights."""
+    """A table and its features of shape (n, p), targets of shape (n,) in standard units, their weights and groups."""
 
     X: pd.DataFrame
     values: Values
     y: Floats
     weight: Floats | None
+    groups: NDArray[np.int64] | None = None
 
     def take(self, rows: NDArray[np.bool_]) -> Sample:
         """The rows of a mask."""
         weight = None if self.weight is None else self.weight[rows]
-        return Sample(self.X[rows], self.values[rows], self.y[rows], weight)
+        groups = None if self.groups is None else self.groups[rows]
+        return Sample(self.X[rows], self.values[rows], self.y[rows], weight, groups)
 
 
 class Location(ABC):
@@ -193,6 +196,8 @@ class TreesModels:
         self, training: Sample, validation: Sample | None, *, seed: int, random: np.random.RandomState, report: Report
     ) -> Located:
         """Fit; see ``LocationModels``."""
+        # what cannot be folded is refused before any training
+        folds = assign_folds(training, random)
         booster, params, output = self.booster, self.params | {"seed": seed}, Output.squared_error()
         whole = booster.matrix(training.values, output, training.y, training.weight)
         held_out = None
@@ -208,7 +213,6 @@ class TreesModels:
             early_stopping_rounds=self.early_stopping_rounds,
             report=report,
         )
-        folds = assign_folds(len(training.y), random)
         fold_rounds = max(1, (main.best_iteration + 1) // _FOLD_SPEED)
         n_folds = int(folds.max()) + 1
         workers, own = booster.share_threads(n_folds)
@@ -236,16 +240,22 @@ class TreesModels:
         )
 
 
-def assign_folds(n: int, random: np.random.RandomState) -> NDArray[np.int64]:
-    """Fold of each of n rows, drawn at random.
+def assign_folds(training: Sample, random: np.random.RandomState) -> NDArray[np.int64]:
+    """Fold of each of n rows, drawn at random; where there are groups, all of one are in the same.
 
     Raises
     ------
     ValueError
-        If there are fewer than two rows.
+        If there are fewer than two rows, or groups.
     """
+    n = len(training.y)
     if n < 2:
         raise ValueError(f"n_samples = {n}: a cross-fitted location needs at least 2 training rows with a weight")
+    if training.groups is not None:
+        places = ranked(training.groups, random)
+        if not places.any():
+            raise ValueError("groups leaves one group to train on, and a cross-fitted location needs at least 2")
+        return places % _FOLDS
     folds = np.empty(n, dtype=np.int64)
     folds[random.permutation(n)] = np.arange(n) % min(_FOLDS, n)
     return folds

@@ -326,6 +326,7 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         *,
         exposure: Any = None,
         exposure_val: Any = None,
+        groups: Any = None,
         verbose: bool | int = False,
         prepared: Prepared | None = None,
         report: Listener | Report | None = None,
@@ -347,6 +348,7 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
                 y_val,
                 exposure=exposure,
                 exposure_val=exposure_val,
+                groups=groups,
                 prepared=prepared,
                 report=heard,
             )

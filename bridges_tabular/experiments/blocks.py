@@ -121,8 +121,8 @@ class SplitBlock:
     group: str | None = field(
         default=None,
         metadata={
-            "help": "a column whose values are groups, which stay together: no group is in two parts, and the shares"
-            " are of groups. It is no feature"
+            "help": "a column whose values are groups, which stay together: no group is in two parts, nor in two folds"
+            " of a location, and the shares are of groups. It is no feature"
         },
     )
     file: str | None = field(

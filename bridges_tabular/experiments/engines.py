@@ -125,6 +125,7 @@ class Regressor(Protocol):
         *,
         exposure: Any = ...,
         exposure_val: Any = ...,
+        groups: Any = ...,
         prepared: Any = ...,
         report: Any = ...,
     ) -> Any: ...

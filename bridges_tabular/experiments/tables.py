@@ -70,10 +70,13 @@ class Table:
     exposure: NDArray[np.float64] | None = None
 
     def beside(self, train: NDArray[np.int64], validation: NDArray[np.int64]) -> dict[str, Any]:
-        """What a fit on some rows gets by name, beside features, targets and weights: exposures."""
-        if self.exposure is None:
-            return {}
-        return {"exposure": self.exposure[train], "exposure_val": self.exposure[validation]}
+        """What a fit gets by name, beside features, targets and weights: exposures, and groups that splits go by."""
+        named: dict[str, Any] = {}
+        if self.exposure is not None:
+            named |= {"exposure": self.exposure[train], "exposure_val": self.exposure[validation]}
+        if self.marks is not None and self.marks.how == "group" and len(np.unique(self.marks.values[train])) > 1:
+            named["groups"] = self.marks.values[train]
+        return named
 
     def exposure_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Exposures of some rows; None without any."""

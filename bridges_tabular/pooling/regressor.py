@@ -346,8 +346,8 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
                 yield name, member.estimator
             else:
                 watched = (validation.X, y_validation, validation.weight)
-                late = Report(until=report.until)
-                yield name, clone(member).fit(train.X, y, train.weight, watched, prepared=prepared, report=late)
+                shared = {"groups": train.groups, "prepared": prepared, "report": Report(until=report.until)}
+                yield name, clone(member).fit(train.X, y, train.weight, watched, **shared)
             report(step, len(given), {})
 
     def _keep(self, members: dict[str, Any]) -> None:

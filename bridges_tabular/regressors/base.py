@@ -106,6 +106,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         *,
         exposure: ArrayLike | None = None,
         exposure_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         prepared: Prepared | None = None,
         report: Listener | Report | None = None,
     ) -> Self:
@@ -132,6 +133,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             distributions are too wide for exposures above those of the training, and too narrow below.
         exposure_val : array of shape (m,), optional
             That of the validation rows, where there are any; goes with ``exposure``.
+        groups : array of shape (n,), optional
+            Rows of the same customer, patient or place, say: no group is held out in part, for validation or for
+            conformal intervals, nor lies in two folds of a cross-fitted location. Shares are then of groups.
         prepared : Prepared, optional
             What fits on the same rows share, see :class:`~bridges_tabular.regressors.prepared.Prepared`.
         report : callable, optional
@@ -146,7 +150,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         self.check_params()
         fitted = copy(self)
         validation = check_validation(eval_set, X_val, y_val, exposure_val)
-        given = Given(X, y, sample_weight, exposure=exposure)
+        given = Given(X, y, sample_weight, exposure=exposure, groups=groups)
         fitted._fit(given, validation, prepared or Prepared(), as_report(report))
         self.__dict__ = fitted.__dict__
         return self

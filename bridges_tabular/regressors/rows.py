@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from bridges_tabular.regressors.exposure import check_exposure, rates
 from bridges_tabular.regressors.frames import as_pandas
+from bridges_tabular.regressors.groups import check_groups, ranked
 from bridges_tabular.regressors.kinds import as_floats, first_other
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.scale import TargetScale
@@ -34,11 +35,14 @@ class Rows:
         Of t targets; in standard units wherever an engine sees them.
     weight : array of shape (n,) or None
         Positive, of mean 1. Rows of weight zero are left out as they are read.
+    groups : array of int of shape (n,) or None
+        Rows of the same one are held out, and folded, together.
     """
 
     X: pd.DataFrame
     y: Floats
     weight: Floats | None = None
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -72,7 +76,8 @@ class Rows:
             target = rates(target, exposure, called)
         weighed = name.replace("y", "sample_weight", 1)
         weight = check_sample_weight(given.weight, len(target), weighed, exposure)
-        rows = cls(frame, target, weight)
+        groups = None if given.groups is None else check_groups(given.groups, len(target))
+        rows = cls(frame, target, weight, groups)
         return rows if weight is None or weight.all() else rows.take(np.flatnonzero(weight))
 
     def take(self, rows: NDArray[np.int64], prepared: Prepared | None = None) -> Self:
@@ -80,19 +85,21 @@ class Rows:
         prepared = prepared or Prepared()
         X = prepared.get(lambda: self.X.iloc[rows], [self.X], "rows", rows.tobytes())
         weight = None if self.weight is None else check_sample_weight(self.weight[rows], len(rows))
-        return type(self)(X, self.y[rows], weight)
+        return type(self)(X, self.y[rows], weight, None if self.groups is None else self.groups[rows])
 
     def hold_out(
         self, fraction: float, random: np.random.RandomState, prepared: Prepared | None = None
     ) -> tuple[Self, Self]:
-        """Divide the rows at random into those that stay and those held out.
+        """Divide the rows at random into those that stay and those held out; where there are groups, whole ones.
 
         Raises
         ------
         ValueError
-            If there are fewer than two.
+            If there are fewer than two rows, or groups.
         """
         n = len(self)
+        if self.groups is not None:
+            return self._hold_out_groups(self.groups, fraction, random, prepared)
         if n < 2:
             raise ValueError(f"n_samples = {n}: at least 2 rows are needed to hold out validation rows")
         held_out = min(max(round(n * fraction), 1), n - 1)
@@ -100,9 +107,24 @@ class Rows:
         parts = np.sort(order[held_out:]), np.sort(order[:held_out])
         return self.take(parts[0], prepared), self.take(parts[1], prepared)
 
+    def _hold_out_groups(
+        self,
+        groups: NDArray[np.int64],
+        fraction: float,
+        random: np.random.RandomState,
+        prepared: Prepared | None,
+    ) -> tuple[Self, Self]:
+        """A share of the groups, as scikit-learn's GroupShuffleSplit has it."""
+        places = ranked(groups, random)
+        n_groups = int(places.max()) + 1
+        if n_groups < 2:
+            raise ValueError("groups holds one group alone, and rows that are held out need another")
+        apart = places < min(max(round(n_groups * fraction), 1), n_groups - 1)
+        return self.take(np.flatnonzero(~apart), prepared), self.take(np.flatnonzero(apart), prepared)
+
     def standard(self, scale: TargetScale) -> Self:
         """The same rows with targets in standard units."""
-        return type(self)(self.X, scale.standardise(self.y), self.weight)
+        return type(self)(self.X, scale.standardise(self.y), self.weight, self.groups)
 
 
 def check_target(y: Any, name: str = "y") -> NDArray[np.float64]:

@@ -45,7 +45,12 @@ class TableBlock:
             "help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID; a DataFrame in Python"
         }
     )
-    target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
+    target: str = field(
+        metadata={
+            "help": "the column to predict; it has to be numeric. Of a list of columns, each is predicted without the"
+            " others, as if it were a table of its own"
+        }
+    )
     drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
     missing: tuple[str | int | float, ...] = field(
         default=(),

@@ -21,7 +21,7 @@ from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import entry
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
-from bridges_tabular.regressors.rows import Validation
+from bridges_tabular.regressors.rows import Given
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         Candidates in place of the trees and the network, in the order of their fits, as
         :class:`~bridges_tabular.pooling.PooledBridgeRegressor` takes them; in an experiment file ``members: [NAMES]``,
         models that stand above it there. Default: ``XGBBridgeRegressor`` and ``TabularBridgeRegressor``, both with
-        their defaults; of several targets, the network alone.
+        their defaults.
     metric : {"crps", "rmse", "mae"}, default="crps"
         What is compared on the validation rows; of several targets the mean, each in units of its deviation.
     validation_fraction : float, default=0.2
@@ -174,25 +174,24 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         from bridges_tabular.tabular import TabularBridgeRegressor
 
         seed, _ = self._draws()
-        network = "network", TabularBridgeRegressor(random_state=seed)
-        # trees have one target
-        return [("trees", XGBBridgeRegressor(random_state=seed)), network] if self._single else [network]
+        return [
+            ("trees", XGBBridgeRegressor(random_state=seed)),
+            ("network", TabularBridgeRegressor(random_state=seed)),
+        ]
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report
-    ) -> None:
+    def _fit(self, given: Given, watched: Given | None, prepared: Prepared, report: Report) -> None:
         until = None if self.time_budget is None else time.monotonic() + self.time_budget
-        train, validation, conformal = self._described(X, y, sample_weight, given, prepared)
+        train, validation, conformal = self._described(given, watched, prepared)
         fitted = self._fitted_members(train, validation, prepared, replace(report, until=until))
         members = dict(_in_time(fitted, until))
         self._keep(members)
-        watched, apart = self._heard(validation, conformal)
+        judged, apart = self._heard(validation, conformal)
         found: dict[str, tuple[dict[str, Any], list[Mixture]]] = {}
         for index, (name, member) in enumerate(members.items()):
-            alone = watched.of_member(index), None if apart is None else apart.of_member(index)
+            alone = judged.of_member(index), None if apart is None else apart.of_member(index)
             found[name] = {name: member}, fit_mixtures(*alone, np.ones(1))
         if len(members) > 1:
-            found[POOL] = members, fit_mixtures(watched, apart)
+            found[POOL] = members, fit_mixtures(judged, apart)
         scored = {name: self._score(mixtures) for name, (_, mixtures) in found.items()}
         winner = min(scored, key=lambda name: scored[name])
         kept, self._mixtures = found[winner]

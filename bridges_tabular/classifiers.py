@@ -131,7 +131,7 @@ class ClassifierBridgeRegressor(BridgeRegressor):
 
     if TYPE_CHECKING:
 
-        def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
+        def predict_distribution(self, X: Any, exposure: Any = None) -> BinnedDistribution: ...  # noqa: D102
 
     @property
     def estimator_(self) -> Any:

@@ -36,20 +36,34 @@ __all__ = ["DistributionScorer", "neg_crps", "neg_interval_score", "neg_log_scor
 
 
 class DistributionScorer(BaseEstimator, ABC):
-    """A scorer that asks an estimator for its distributions: ``scorer(estimator, X, y, sample_weight=None)``.
+    """A scorer of distributions: ``scorer(estimator, X, y, sample_weight=None, exposure=None)``.
 
     An estimator of scikit-learn's by its parameters alone, so that it can be cloned, shown, and told by
-    ``set_score_request(sample_weight=True)`` to take weights where metadata routing is on.
+    ``set_score_request(sample_weight=True, exposure=True)`` to take weights and exposures where metadata routing is on.
     """
 
     # the argument of a scorer, and nothing to route
     __metadata_request__score: ClassVar[dict[str, str]] = {"estimator": UNUSED}
 
-    def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+    def __call__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> float:
         """What :meth:`score` returns, as scikit-learn asks for it."""
-        return self.score(estimator, X, y, sample_weight)
+        return self.score(estimator, X, y, sample_weight, exposure)
 
-    def score(self, estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> float:
         """The mean score of the rows; of several targets, the mean of theirs.
 
         Parameters
@@ -58,13 +72,15 @@ class DistributionScorer(BaseEstimator, ABC):
         X : DataFrame or array of shape (n, p)
         y : array of shape (n,), or (n, targets)
         sample_weight : array of shape (n,), optional
+        exposure : array of shape (n,), optional
+            Of the rows: what is scored are the distributions of their totals.
 
         Raises
         ------
         TypeError
             If the estimator predicts no distributions.
         """
-        predicted = predict_distribution(estimator, X)
+        predicted = predict_distribution(estimator, X, exposure)
         truth = np.asarray(y, dtype=np.float64)
         if isinstance(predicted, list):
             parts = [self._loss(one, of, sample_weight) for one, of in zip(predicted, truth.T, strict=True)]

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
-from bridges_tabular.boosting.features import Features
+from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.stored import in_blocks
@@ -75,7 +75,11 @@ class BoostedBridge:
 
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Predicted targets, with the class probabilities and locations that they come from."""
-        values, location = self.features.values(X), None
+        return [self.forecast_of(X, self.features.values(X))]
+
+    def forecast_of(self, X: pd.DataFrame, values: Values) -> Forecast:
+        """What it says of the rows of a table, whose features are of shape (n, p)."""
+        location = None
         if self.location is not None:
             location = self.location.predict(X, values)
             values = self.location.append(values, location)
@@ -84,8 +88,8 @@ class BoostedBridge:
         if location is not None:
             point = location + self.share * point
         if not isinstance(self.target, BinnedTarget):
-            return [Forecast(point)]
-        return [Forecast(point, self.target.probabilities(margins).astype(np.float64), location)]
+            return Forecast(point)
+        return Forecast(point, self.target.probabilities(margins).astype(np.float64), location)
 
     def importances(self) -> Single:
         """Share of each of the user's columns in the mean gain of splits: of the location if there is one."""
@@ -153,19 +157,26 @@ class BoostingEngine:
     callbacks: Sequence[Any]
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> BoostedBridge:
-        """Train all stages."""
+        """Train all stages, on one target."""
         # by no name: the features give way to those with a location
         return self.boost(
-            Sample(rows.X, self.features.fit(rows.X), rows.y[:, 0], rows.weight),
-            None
-            if watched is None
-            else Sample(watched.X, self.features.values(watched.X), watched.y[:, 0], watched.weight),
+            _sample(rows, self.features.fit(rows.X), 0),
+            None if watched is None else _sample(watched, self.features.values(watched.X), 0),
             seed,
             report,
         )
 
+    def samples(self, rows: Rows, watched: Rows | None) -> list[tuple[Sample, Sample | None]]:
+        """Training and validation rows of each target, whose features are read once."""
+        values = self.features.fit(rows.X)
+        others = None if watched is None else self.features.values(watched.X)
+        return [
+            (_sample(rows, values, target), None if watched is None else _sample(watched, others, target))
+            for target in range(rows.y.shape[1])
+        ]
+
     def boost(self, training: Sample, validation: Sample | None, seed: int, report: Report) -> BoostedBridge:
-        """Train all stages on features that are read already; each process of a fit calls it with its own rows."""
+        """Train all stages on one target and features that are read; each process of a fit calls it with its rows."""
         random = np.random.RandomState(seed)
         location, log, before = None, dict[str, list[float]](), 0
         if self.location is not None:
@@ -261,3 +272,8 @@ class BoostingEngine:
             report=lambda step, scores: report(before + step, before + self.rounds, scores),
             callbacks=self.callbacks,
         )
+
+
+def _sample(rows: Rows, values: Any, target: int) -> Sample:
+    # sums over strided columns come out otherwise in the last digit
+    return Sample(rows.X, values, rows.y[:, target].copy(), rows.weight, rows.groups)

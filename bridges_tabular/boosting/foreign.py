@@ -111,7 +111,7 @@ class EstimatorModels:
         self, training: Sample, validation: Sample | None, *, seed: int, random: np.random.RandomState, report: Report
     ) -> Located:
         """Fit; see ``LocationModels``."""
-        folds, n_folds = training.peers.folds(len(training.y), random)
+        folds, n_folds = training.folds(random)
         unfitted = location_estimator(self.given)
         library = library_of(unfitted)(self.features, self.n_jobs)
         estimator = library.prepared(unfitted, seed, self.monotone)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Output, Params, Trees
 from bridges_tabular.boosting.features import Features, Values
-from bridges_tabular.boosting.peers import ALONE, Peers
+from bridges_tabular.boosting.peers import ALONE, FOLDS, Folds, Peers
 from bridges_tabular.boosting.stored import AnyValues, StoredValues, in_blocks
 from bridges_tabular.core.arrays import Arrays
+from bridges_tabular.regressors.groups import ranked
 from bridges_tabular.regressors.lines import in_one_line
 from bridges_tabular.regressors.words import shown
 
@@ -30,7 +31,7 @@ _FOLD_SPEED = 2
 
 
 class Sample(NamedTuple):
-    """A table and its features of shape (n, p), targets of shape (n,) in standard units, and their weights.
+    """A table, its features of shape (n, p), targets (n,) in standard units, their weights and groups.
 
     Features that do not fit in memory are ``StoredValues``, and their table has no columns.
     """
@@ -39,13 +40,30 @@ class Sample(NamedTuple):
     values: Any
     y: Floats
     weight: Floats | None
+    groups: NDArray[np.int64] | None = None
     peers: Peers = ALONE
     """Who has the other rows of the fit."""
 
     def take(self, rows: NDArray[np.bool_]) -> Sample:
         """The rows of a mask."""
         weight = None if self.weight is None else self.weight[rows]
-        return Sample(self.X[rows], self.values[rows], self.y[rows], weight)
+        groups = None if self.groups is None else self.groups[rows]
+        return Sample(self.X[rows], self.values[rows], self.y[rows], weight, groups)
+
+    def folds(self, random: np.random.RandomState) -> Folds:
+        """Fold of each row, drawn at random; where there are groups, all of one are in the same.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two rows, or groups.
+        """
+        if self.groups is None:
+            return self.peers.folds(len(self.y), random)
+        places = ranked(self.groups, random)
+        if not places.any():
+            raise ValueError("groups leaves one group to train on, and a cross-fitted location needs at least 2")
+        return Folds(places % FOLDS, min(FOLDS, int(places.max()) + 1))
 
 
 class Location(ABC):
@@ -204,6 +222,8 @@ class TreesModels:
         self, training: Sample, validation: Sample | None, *, seed: int, random: np.random.RandomState, report: Report
     ) -> Located:
         """Fit; see ``LocationModels``."""
+        # what cannot be folded is refused before any training
+        folds, n_folds = training.folds(random)
         booster, params, output = self.booster, self.params | {"seed": seed}, Output.squared_error()
         whole = booster.matrix(training.values, output, training.y, training.weight)
         held_out = None
@@ -219,7 +239,6 @@ class TreesModels:
             early_stopping_rounds=self.early_stopping_rounds,
             report=report,
         )
-        folds, n_folds = training.peers.folds(len(training.y), random)
         fold_rounds = max(1, (main.best_iteration + 1) // _FOLD_SPEED)
         workers, own = booster.share_threads(n_folds)
         fold_params = params | own | {"learning_rate": params["learning_rate"] * _FOLD_SPEED}

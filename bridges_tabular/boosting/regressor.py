@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from threadpoolctl import threadpool_limits
 
 from bridges_tabular.boosting import streamed
-from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.fitted import FittedTrees
 from bridges_tabular.boosting.foreign import plain_location
 from bridges_tabular.boosting.settings import Settings
+from bridges_tabular.boosting.several import BoostingEngines
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
@@ -28,8 +28,6 @@ from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
 if TYPE_CHECKING:
     import xgboost as xgb
-
-    from bridges_tabular.core.distribution import BinnedDistribution
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +48,8 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
     of the mean over the bins: between 0 and 1 that with the least squared error on the validation rows, with a normal
     prior of 1 and a deviation of 1/4 for it; 1 without such rows.
     With ``location="none"`` the bins lie on the target itself, the form of the paper (arXiv 2502.02996), and there is
-    that stage alone.
+    that stage alone. Several targets, y of shape (n, targets), have a model each, which is the one that the target has
+    alone.
 
     Parameters
     ----------
@@ -135,15 +134,15 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
     device : str, default="cpu"
         XGBoost's name of a device: "cpu", "cuda", "cuda:1".
     n_jobs : int, optional
-        Number of threads, shared by the fold models. Default: all.
+        Number of threads, shared by the fold models and by the models of several targets. Default: all.
     random_state : int, RandomState instance or None, default=0
     monotone_constraints : dict, optional
         Directions of the prediction in columns of numbers, by name: ``{"carat": 1}``, -1 for down. The trees of the
         location hold them, ours, or those of CatBoost, LightGBM, XGBoost or HistGradientBoostingRegressor, and the bins
         add nothing to the point: the mean of the distribution keeps the directions, its quantiles need not.
     callbacks : list of xgboost.callback.TrainingCallback, optional
-        Called in the last stage. The validation rows are called "validation_0" in their log, whose scores are of the
-        standardised target.
+        Called in the last stage; of several targets in that of each, one after the other. The validation rows are
+        called "validation_0" in their log, whose scores are of the standardised target.
     verbosity : {0, 1, 2, 3}, default=1
         XGBoost's own: 0 silent, 1 warnings, 2 info, 3 debug.
     xgb_params : dict, optional
@@ -153,7 +152,8 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
     Attributes
     ----------
     best_iteration_ : int
-        The last round of the last stage, counted from 0, that predictions use.
+        The last round of the last stage, counted from 0, that predictions use. This, ``best_score_`` and
+        ``evals_result_`` are lists with one for each target if y was of shape (n, targets).
     best_score_ : float or None
         Early stopping's metric at that round; None without validation rows.
     evals_result_ : dict
@@ -161,11 +161,12 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         stopping's metric last, and of the location's first model under "location". With a target_transform they are of
         the transformed target, in its deviations.
     codecs_ : list of TargetCodec
-        Bins, encoder and decoder, see :class:`~bridges_tabular.core.codec.TargetCodec`: one, as there is one target. On
+        Bins, encoder and decoder, see :class:`~bridges_tabular.core.codec.TargetCodec`, of every target. On
         a cross-fitted location they are those of what it leaves of the target. Empty for "least_squares".
     codec_scales_ : list of TargetScale
         From the units of ``codecs_`` to those of the target.
     feature_importances_ : array of shape (n_features_in_,)
+        Of several targets their mean.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,)
 
@@ -326,9 +327,12 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         X_val: Any = None,
         y_val: Any = None,
         *,
+        exposure: Any = None,
+        exposure_val: Any = None,
+        groups: Any = None,
         verbose: bool | int = False,
+        prepared: Prepared | None = None,
         report: Listener | Report | None = None,
-        **kwargs: Any,
     ) -> Self:
         """Fit the trees; see :meth:`BridgeRegressor.fit` for tables in memory.
 
@@ -346,19 +350,22 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
             of a ``calibration_fraction``, are held out by a hash of the row's number.
         verbose : bool or int, default=False
             Print the scores of the last stage as XGBoost does, in the target's units: True those of every round, a
-            number those of each so many-th and of the last.
-        report, **kwargs
+            number those of each so many-th and of the last. Those of several targets, which train side by side, are in
+            ``evals_result_`` alone.
+        exposure, exposure_val, groups, prepared, report
             See :meth:`BridgeRegressor.fit`.
 
         Raises
         ------
         ValueError, TypeError
             In one line, of a source with the name of the file or part. A source takes neither regressors of others as
-            ``location`` nor a ``tree_method`` of "exact" or "approx".
+            ``location`` nor a ``tree_method`` of "exact" or "approx", neither exposures nor groups.
         """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
             if isinstance(y, str):
+                if not (exposure is exposure_val is groups is None):
+                    raise ValueError("where y names a column, neither exposures nor groups are taken")
                 self.check_params()
                 fitted = copy(self)
                 streamed.fit(fitted, *streamed.sources(X, y, sample_weight, eval_set, X_val, y_val), heard)
@@ -366,18 +373,28 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
                 return self
             if isinstance(X, str | Path):
                 raise ValueError(f"X={str(X)!r} names files: y must be the name of the target's column in them")
-            return super().fit(X, y, sample_weight, eval_set, X_val, y_val, report=heard, **kwargs)
-
-    if TYPE_CHECKING:
-
-        def predict_distribution(self, X: Any) -> BinnedDistribution: ...  # noqa: D102
+            return super().fit(
+                X,
+                y,
+                sample_weight,
+                eval_set,
+                X_val,
+                y_val,
+                exposure=exposure,
+                exposure_val=exposure_val,
+                groups=groups,
+                prepared=prepared,
+                report=heard,
+            )
 
     @property
-    def best_score_(self) -> float | None:
-        """Early stopping's metric at ``best_iteration_``; None without validation rows."""
-        best = self._bridge.best_score
-        metric = self._settings().metric
-        return None if best is None else self.scale_.restore_scores({metric: best})[metric]
+    def best_score_(self) -> float | list[float | None] | None:
+        """Early stopping's metric at ``best_iteration_``; None without validation rows; a list of several targets'."""
+        metric, each = self._settings().metric, []
+        for target, one in enumerate(self._bridges):
+            scale, best = self.scale_.of_codec(target, 1.0, located=False), one.best_score
+            each.append(None if best is None else scale.restore_scores({metric: best})[metric])
+        return each[0] if self._single else each
 
     def _held_out_share(self) -> float | None:
         return None if self.early_stopping_rounds is None else self.validation_fraction
@@ -385,7 +402,12 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
     def _saved_params(self) -> dict[str, Any]:
         return super()._saved_params() | {"callbacks": None, "location": plain_location(self.location)}
 
-    def _engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngine:
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngines:
         return self._settings().engine(columns, prepared)
 
     def _settings(self) -> Settings:

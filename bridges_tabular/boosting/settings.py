@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridges_tabular.boosting.booster import Output
+from bridges_tabular.boosting.booster import Output, Params
 from bridges_tabular.boosting.engine import BoostingEngine
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.foreign import EstimatorModels, location_estimator
@@ -17,6 +17,7 @@ from bridges_tabular.boosting.libraries import library_of
 from bridges_tabular.boosting.location import LocationModels, TreesModels
 from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
+from bridges_tabular.boosting.several import BoostingEngines
 from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
 from bridges_tabular.boosting.xgboost import XGBoost
 from bridges_tabular.core.arrays import Arrays
@@ -144,30 +145,39 @@ class Settings:
             regression_weight = 0.0 if self._on_residuals else _REGRESSION_WEIGHT
         return BridgeObjective(given.autoencoding_weight, given.alignment_weight, regression_weight)
 
-    def engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngine:
+    def engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngines:
         """The engine for a table with such columns."""
-        given, on_residuals = self._given, self._on_residuals
         features = Features(columns, prepared)
-        directions = self._directions(columns)
+        return BoostingEngines(
+            lambda target, own: self._engine(features, prepared, target, own), side_by_side=not self._given.callbacks
+        )
+
+    def _engine(self, features: Features, prepared: Prepared, target: int, own: Params) -> BoostingEngine:
+        """The engine of one target, with parameters of XGBoost's own in place of the regressor's."""
+        given, on_residuals = self._given, self._on_residuals
+        n_jobs = own.get("nthread", given.n_jobs)
+        directions = self._directions(features.columns)
         speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if self._scheme.has_code else 1
         booster = XGBoost(
             features,
             prepared,
             tree_method=given.tree_method,
             max_bin=(self._optional | (given.xgb_params or {})).get("max_bin"),
-            n_jobs=given.n_jobs,
+            n_jobs=n_jobs,
             device=given.device,
+            target=target,
         )
         return BoostingEngine(
             booster=booster,
             features=features,
             make_target=self._make_target,
             load_target=self._load_target,
-            location=self._location(booster, features, directions) if on_residuals else None,
+            location=self._location(booster, features, directions, own) if on_residuals else None,
             # what the bins add may go the other way
             fixed_share=None if directions is None else 0.0,
             params=self._tree_params(self._defaults, given.learning_rate * speed, vector=self._vector_leaves)
-            | ({} if directions is None or self._scheme.has_code else _constraints(directions)),
+            | ({} if directions is None or self._scheme.has_code else _constraints(directions))
+            | own,
             rounds=max(1, given.n_estimators // speed) if on_residuals else given.n_estimators,
             metric=self.metric,
             early_stopping_rounds=given.early_stopping_rounds,
@@ -195,11 +205,13 @@ class Settings:
     def _defaults(self) -> dict[str, float]:
         return _RESIDUAL_DEFAULTS if self._on_residuals else _DEFAULTS
 
-    def _location(self, booster: XGBoost, features: Features, directions: list[int] | None) -> LocationModels:
+    def _location(
+        self, booster: XGBoost, features: Features, directions: list[int] | None, own: Params
+    ) -> LocationModels:
         given, stopping = self._given, self._given.early_stopping_rounds
         if self._is_foreign:
-            return EstimatorModels(given.location, features, directions, given.n_jobs, stopping)
-        params = self._tree_params(_DEFAULTS, given.learning_rate)
+            return EstimatorModels(given.location, features, directions, own.get("nthread", given.n_jobs), stopping)
+        params = self._tree_params(_DEFAULTS, given.learning_rate) | own
         params |= {} if directions is None else _constraints(directions)
         return TreesModels(booster, params, given.n_estimators, stopping, features)
 

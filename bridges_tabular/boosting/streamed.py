@@ -113,7 +113,7 @@ def fit(model: XGBBridgeRegressor, stream: Stream, watched: Stream | None, repor
         "columns": _columns(train, model._columns),
         "targets": describe_targets(train.y[:, None], [stream.y]),
     }
-    engine = model._engine(model._columns, Prepared())
+    engine = model._engine(model._columns, Prepared()).make(0, {})
     engine.features.fit(train.digest.frame())
     with tempfile.TemporaryDirectory(prefix="bridges-tabular-") as folder:
         stored = _stored(model, engine.features, stream, watched, seed, Path(folder), (train, validation))

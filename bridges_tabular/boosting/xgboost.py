@@ -6,12 +6,13 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
-from xgboost.callback import TrainingCallback
+from xgboost.callback import EarlyStopping, TrainingCallback
 from xgboost.objective import TreeObjective
 
 from bridges_tabular.boosting.booster import Metric, Output, Params, Run
@@ -47,6 +48,8 @@ class XGBoost:
     n_jobs : int or None
         Number of threads, None for all.
     device : str
+    target : int
+        Which one the training rows are labelled with: those of another are other rows, where fits share some.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class XGBoost:
         max_bin: int | None = None,
         n_jobs: int | None = None,
         device: str = "cpu",
+        target: int = 0,
     ) -> None:
         self.features = features
         self._prepared = prepared
@@ -65,6 +69,7 @@ class XGBoost:
         self._limit = {} if max_bin is None or not self._histograms else {"max_bin": max_bin}
         self._n_jobs = n_jobs
         self._device = device
+        self._target = target
 
     def matrix(
         self,
@@ -110,7 +115,7 @@ class XGBoost:
             early_stopping_rounds=None if validation is None else early_stopping_rounds,
             evals_result=log,
             verbose_eval=False,
-            callbacks=[*([] if report is None else [_Reporter(report)]), *callbacks],
+            callbacks=[*([] if report is None else [_Reporter(report)]), *map(_own, callbacks)],
         )
         # set by early stopping, ours or that of a user's callback
         best_iteration = int(getattr(booster, "best_iteration", booster.num_boosted_rounds() - 1))
@@ -209,7 +214,8 @@ class XGBoost:
         if not self._histograms:
             # not shared: "approx" keeps in it what it sketches by the gradients of the first fit
             return xgb.DMatrix(values[used], **description)
-        settings = output.vector, self._n_jobs, *self._limit.items(), None if rows is None else rows.tobytes()
+        mask = None if rows is None else rows.tobytes()
+        settings = output.vector, self._n_jobs, *self._limit.items(), mask, self._target
         return self._prepared.get(
             lambda: xgb.QuantileDMatrix(values[used], ref=ref, **description, **self._limit),
             [self.features.columns, values, weight, ref],
@@ -290,6 +296,11 @@ class _Reporter(TrainingCallback):
         scores = evals_log.get(_VALIDATION, {})
         self._report(epoch + 1, {name: float(values[-1]) for name, values in scores.items()})
         return False
+
+
+def _own(callback: TrainingCallback) -> TrainingCallback:
+    """The callback; a copy of XGBoost's early stopping, which would compare with scores of the fit before."""
+    return deepcopy(callback) if isinstance(callback, EarlyStopping) else callback
 
 
 def _listed(metric: Metric) -> Callable[[Any, Any], list[tuple[str, float]]]:

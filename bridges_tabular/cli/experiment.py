@@ -27,6 +27,7 @@ the experiment file:
     categories: [zip]       columns of categories though of numbers  (default: [])
     rows: 20000             at most so many rows, seeded             (default: null, all)
     weight: sold            a column of weights for fits and scores  (default: null)
+    exposure: years         the target is a total over this column   (default: null)
     missing_target: drop    leave rows without a target out          (default: refuse)
   split:
     test: 0.2               share of the rows that only scores see   (default: 0.2)

@@ -45,7 +45,12 @@ class TableBlock:
             "help": "a bundled name (diamonds), a .csv, .csv.gz or .parquet path, or openml:ID; a DataFrame in Python"
         }
     )
-    target: str = field(metadata={"help": "the column to predict; it has to be numeric"})
+    target: str = field(
+        metadata={
+            "help": "the column to predict; it has to be numeric. Of a list of columns, each is predicted without the"
+            " others, as if it were a table of its own"
+        }
+    )
     drop: tuple[str, ...] = field(default=(), metadata={"help": "columns to leave out"})
     missing: tuple[str | int | float, ...] = field(
         default=(),
@@ -67,6 +72,13 @@ class TableBlock:
             " row of weight 0 does not count"
         },
     )
+    exposure: str | None = field(
+        default=None,
+        metadata={
+            "help": "a column of exposures, such as policy years, which no model sees as a feature: the target is the"
+            " total over it, models learn the rate, and scores are of totals"
+        },
+    )
     missing_target: str = field(
         default="refuse",
         metadata={"help": "refuse a table with rows that have no target, or drop these rows, which the output says"},
@@ -79,6 +91,9 @@ class TableBlock:
             raise ExperimentError(f"drop: holds the target, {shown(self.target)}")
         if self.target == self.weight:
             raise ExperimentError(f"weight: is the target, {shown(self.target)}")
+        if self.exposure is not None and self.exposure in (self.target, self.weight):
+            other = "target" if self.exposure == self.target else "weight"
+            raise ExperimentError(f"exposure: is the {other}, {shown(self.exposure)}; it counts as a weight by itself")
         if self.missing_target not in ("refuse", "drop"):
             raise ExperimentError(f"missing_target: must be refuse or drop, not {shown(self.missing_target)}")
         if self.target in self.categories:
@@ -111,8 +126,8 @@ class SplitBlock:
     group: str | None = field(
         default=None,
         metadata={
-            "help": "a column whose values are groups, which stay together: no group is in two parts, and the shares"
-            " are of groups. It is no feature"
+            "help": "a column whose values are groups, which stay together: no group is in two parts, nor in two folds"
+            " of a location, and the shares are of groups. It is no feature"
         },
     )
     file: str | None = field(

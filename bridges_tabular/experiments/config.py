@@ -260,12 +260,31 @@ def _build_tables(content: Mapping[str, Any]) -> tuple[TableBlock, ...]:
     if several is None:
         if one is None:
             raise ExperimentError("table: is missing")
-        return (_build_table(one, "table"),)
+        return tuple(_build_table(block, "table") for block in _by_target(one, "table"))
     if one is not None:
         raise ExperimentError("tables: stands beside table, and only one of them may be given")
     if not isinstance(several, list | tuple) or not several:
         raise ExperimentError(f"tables: must be a list of blocks like table, not {shown(several)}")
-    return tuple(_build_table(block, f"tables[{i}]") for i, block in enumerate(several))
+    blocks = [
+        (block, f"tables[{i}]") for i, listed in enumerate(several) for block in _by_target(listed, f"tables[{i}]")
+    ]
+    return tuple(_build_table(block, where) for block, where in blocks)
+
+
+def _by_target(content: Any, where: str) -> list[Any]:
+    """A block for each target that one lists, without the others among its columns."""
+    targets = content.get("target") if isinstance(content, Mapping) else None
+    if not isinstance(targets, list | tuple):
+        return [content]
+    if not targets or not all(isinstance(name, str) for name in targets) or len(set(targets)) < len(targets):
+        raise ExperimentError(f"{where}.target: must be a column or a list of different ones, not {shown(targets)}")
+    dropped = content.get("drop") or []
+    if not isinstance(dropped, list | tuple):
+        # what it has to be is said with the block's other keys
+        return [{**content, "target": targets[0]}]
+    return [
+        {**content, "target": one, "drop": [*dropped, *(name for name in targets if name != one)]} for one in targets
+    ]
 
 
 def _build_table(content: Any, where: str) -> TableBlock:

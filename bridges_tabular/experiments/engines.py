@@ -117,9 +117,19 @@ class Regressor(Protocol):
     def set_params(self, **params: Any) -> Any: ...  # noqa: D102
     def check_params(self) -> None: ...  # noqa: D102
     def fit(  # noqa: D102
-        self, X: Any, y: Any, sample_weight: Any = ..., eval_set: Any = ..., *, prepared: Any = ..., report: Any = ...
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = ...,
+        eval_set: Any = ...,
+        *,
+        exposure: Any = ...,
+        exposure_val: Any = ...,
+        groups: Any = ...,
+        prepared: Any = ...,
+        report: Any = ...,
     ) -> Any: ...
-    def predict(self, X: Any) -> NDArray[np.float64]: ...  # noqa: D102
+    def predict(self, X: Any, exposure: Any = ...) -> NDArray[np.float64]: ...  # noqa: D102
     def write(self, folder: Path) -> None: ...  # noqa: D102
 
 

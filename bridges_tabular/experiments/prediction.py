@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
 from bridges_tabular.experiments.chunks import Chunk, TableChunks
+from bridges_tabular.experiments.columns import read_exposure
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.drift import write_drift
 from bridges_tabular.experiments.folders import CONFIG_FILE, check_writable, new_file
@@ -73,7 +74,9 @@ def predict_table(
     """Predict every row of a table, a few thousand in memory at a time, and write a file.
 
     Its columns are ``row``, those to keep, ``y_pred``, the quantiles (``q05``), ``lower_90`` and ``upper_90`` of an
-    interval, ``p_above_5000``; with several targets each name but the first ends in that of a target.
+    interval, ``p_above_5000``; with several targets each name but the first ends in that of a target. A model that
+    ``bridges-tabular train`` fitted with ``table.exposure`` predicts the total of each row where the table has that
+    column, and else the rate.
 
     What is done is kept in the hidden folder ``.NAME.partial`` beside the file until all is: after a kill, the same
     call goes on, and comes to the same bytes.
@@ -124,6 +127,7 @@ def predict_table(
     table = TableChunks(source, _ROWS)
     keep = _kept(table, wanted.keep, predictor.names)
     features = _features(table, model, model_folder, keep)
+    exposure = _exposure_in(model_folder, table)
     plan = {
         "model": files,
         "versions": header(model)["versions"],
@@ -136,9 +140,10 @@ def predict_table(
     with claimed(out):
         _check_file(Path(out), overwrite)
         parts = Parts(out, plan)
-        chunks = table.read(features, keep, dates=model.date_columns_, missing=missing, text=model.text_columns_)
+        read = features if exposure is None else [*features, exposure]
+        chunks = table.read(read, keep, dates=model.date_columns_, missing=missing, text=model.text_columns_)
         number = 0
-        for number, (chunk, predicted) in enumerate(_predicted(predictor, source, chunks, parts), 1):
+        for number, (chunk, predicted) in enumerate(_predicted(predictor, source, chunks, parts, exposure), 1):
             if predicted is not None:
                 with parts.new(number - 1) as written:
                     write_part(_beside(predicted, chunk.kept), written, out, first=number == 1)
@@ -173,20 +178,20 @@ class _Predictor:
         names = ["y_pred", *quantile_names(self._levels), *self._interval, *self._above]
         self.names = ["row", *(name + ending for name in names for ending in self._endings)]
 
-    def __call__(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Predict rows that are labelled by their numbers."""
+    def __call__(self, X: pd.DataFrame, exposure: NDArray[np.float64] | None) -> pd.DataFrame:
+        """Predict rows that are labelled by their numbers; their totals where there are exposures (n,), else rates."""
         model, n, k = self._model, len(X), len(self._endings)
         numbers = X.index.to_numpy()
         if not hasattr(model, "feature_names_in_"):
             # without names, columns go by position
             X = X.set_axis(range(X.shape[1]), axis="columns")
-        found = [np.reshape(model.predict(X), (n, 1, k))]
+        found = [np.reshape(model.predict(X, exposure), (n, 1, k))]
         if self._levels:
-            found.append(np.reshape(model.predict_quantiles(X, list(self._levels)), (n, -1, k)))
+            found.append(np.reshape(model.predict_quantiles(X, list(self._levels), exposure), (n, -1, k)))
         if self._interval:
-            found.append(np.reshape(self._intervals(X), (n, 2, k)))
+            found.append(np.reshape(self._intervals(X, exposure), (n, 2, k)))
         if self._above:
-            of_targets = model.predict_distribution(X)
+            of_targets = model.predict_distribution(X, exposure)
             several = of_targets if isinstance(of_targets, list) else [of_targets]
             at = np.tile(self._wanted.above, (n, 1))
             found.append(np.stack([1.0 - distribution.cdf(at) for distribution in several], axis=-1))
@@ -195,9 +200,10 @@ class _Predictor:
         frame.insert(0, "row", numbers)
         return frame
 
-    def _intervals(self, X: pd.DataFrame) -> NDArray[np.float64]:
+    def _intervals(self, X: pd.DataFrame, exposure: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        coverage, conformal = self._wanted.coverage, self._wanted.conformal
         try:
-            ends: NDArray[np.float64] = self._model.predict_interval(X, self._wanted.coverage, self._wanted.conformal)
+            ends: NDArray[np.float64] = self._model.predict_interval(X, coverage, conformal, exposure)
             return ends
         except ValueError as error:
             # too few held-out rows: the table has been read by then
@@ -205,14 +211,19 @@ class _Predictor:
 
 
 def _predicted(
-    predictor: _Predictor, source: str, chunks: Iterator[Chunk], parts: Parts
+    predictor: _Predictor, source: str, chunks: Iterator[Chunk], parts: Parts, exposure: str | None
 ) -> Iterator[tuple[Chunk, pd.DataFrame | None]]:
     """Each chunk with its predictions, None where they are there; of a table that cannot be, no part is kept."""
     rows = 0
     try:
         for number, chunk in enumerate(chunks):
             rows += len(chunk.features)
-            yield chunk, predictor(chunk.features) if number >= parts.found else None
+            lengths = None
+            if exposure is not None:
+                where = f"{source}: column {shown(exposure)}"
+                lengths = read_exposure(chunk.features[exposure], where)
+                chunk = chunk._replace(features=chunk.features.drop(columns=exposure))
+            yield chunk, predictor(chunk.features, lengths) if number >= parts.found else None
         if rows == 0:
             raise ExperimentError(f"{source} has no rows")
     except ExperimentError:
@@ -241,6 +252,13 @@ def _missing_in(model_folder: str | Path) -> Sequence[str | float]:
     """What said that a value is missing in the table that a model was fitted on, where ``train`` did that."""
     config = find_file(Path(model_folder) / CONFIG_FILE)
     return () if config is None else Experiment.read(config).table.missing
+
+
+def _exposure_in(model_folder: str | Path, table: TableChunks) -> str | None:
+    """The column of exposures of the table that a model was fitted on, if this one has it, too."""
+    config = find_file(Path(model_folder) / CONFIG_FILE)
+    column = None if config is None else Experiment.read(config).table.exposure
+    return column if column in table.columns else None
 
 
 def _kept(table: TableChunks, asked: Sequence[str], predicted: Sequence[str]) -> list[str]:

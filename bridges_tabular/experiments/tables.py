@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.experiments.blocks import ExperimentError, SplitBlock, TableBlock, nearest
+from bridges_tabular.experiments.columns import read_exposure, read_weight
 from bridges_tabular.experiments.dates import TableNote, read_dates
 from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.marks import Marks
@@ -28,7 +29,7 @@ from bridges_tabular.experiments.sources import (
     with_numbers,
     without,
 )
-from bridges_tabular.regressors.kinds import NearUniqueWarning, OddCellError, as_floats, first_other, with_kinds
+from bridges_tabular.regressors.kinds import NearUniqueWarning, OddCellError, first_other, with_kinds
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import one_line, shown
 
@@ -55,6 +56,8 @@ class Table:
         Of the rows, for fits and scores.
     marks : Marks or None
         What splits go by; None where they are random.
+    exposure : array of shape (n,) or None
+        Over which the targets are totals.
     """
 
     name: str
@@ -64,6 +67,20 @@ class Table:
     rows: NDArray[np.int64]
     weight: NDArray[np.float64] | None = None
     marks: Marks | None = None
+    exposure: NDArray[np.float64] | None = None
+
+    def beside(self, train: NDArray[np.int64], validation: NDArray[np.int64]) -> dict[str, Any]:
+        """What a fit gets by name, beside features, targets and weights: exposures, and groups that splits go by."""
+        named: dict[str, Any] = {}
+        if self.exposure is not None:
+            named |= {"exposure": self.exposure[train], "exposure_val": self.exposure[validation]}
+        if self.marks is not None and self.marks.how == "group" and len(np.unique(self.marks.values[train])) > 1:
+            named["groups"] = self.marks.values[train]
+        return named
+
+    def exposure_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Exposures of some rows; None without any."""
+        return None if self.exposure is None else self.exposure[rows]
 
 
 def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
@@ -87,8 +104,14 @@ def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
         raise ExperimentError(f"table.source: {block.source} has no rows")
     marks = Marks.read(frame, split)
     y = _check_target(frame[block.target], block)
-    weight = None if block.weight is None else _check_weight(frame[block.weight], block)
-    unseen = {block.target, block.weight, *block.drop}
+    weight = exposure = None
+    if block.weight is not None:
+        where = f"table.weight: column {shown(block.weight)} of {block.source}"
+        weight = read_weight(frame[block.weight], where)
+    if block.exposure is not None:
+        where = f"table.exposure: column {shown(block.exposure)} of {block.source}"
+        exposure = read_exposure(frame[block.exposure], where)
+    unseen = {block.target, block.weight, block.exposure, *block.drop}
     if marks is not None and not marks.is_feature:
         unseen.add(marks.column)
     X = _read_features(frame.drop(columns=[name for name in frame.columns if name in unseen]), block, is_text)
@@ -106,6 +129,7 @@ def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
         rows,
         None if weight is None else weight[rows],
         None if marks is None else marks.take(rows),
+        None if exposure is None else exposure[rows],
     )
 
 
@@ -180,34 +204,24 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 
 def _check_columns(frame: pd.DataFrame, block: TableBlock, split: SplitBlock) -> None:
-    """Refuse names of columns that the table does not have, and a split by the target or by the weights."""
+    """Refuse names of columns that the table does not have, and a split by the target, the weights or the exposures."""
     named = {f"table.{key}": getattr(block, key) for key in ("target", "drop", "categories")}
     named["table.target"] = [block.target]
-    if block.weight is not None:
-        named["table.weight"] = [block.weight]
+    for key in ("weight", "exposure"):
+        if getattr(block, key) is not None:
+            named[f"table.{key}"] = [getattr(block, key)]
     if split.by is not None:
         how, by = split.by
         named[f"split.{how}"] = [by]
-        if by in (block.target, block.weight):
-            raise ExperimentError(f"split.{how}: column {shown(by)} is the target or the weight of {block.source}")
+        for key in ("target", "weight", "exposure"):
+            if by == getattr(block, key):
+                raise ExperimentError(f"split.{how}: column {shown(by)} is the {key} of {block.source}")
     for key, columns in named.items():
         for column in columns:
             if column not in frame.columns:
                 raise ExperimentError(
                     f"{key}: {block.source} has no column {shown(column)}{nearest(column, frame.columns)}"
                 )
-
-
-def _check_weight(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float64]:
-    weight = None if isinstance(column.dtype, pd.CategoricalDtype) else as_floats(column)
-    wrong = np.ones(len(column), dtype=bool) if weight is None else ~(np.isfinite(weight) & (weight >= 0))
-    if weight is None or wrong.any():
-        row = int(np.argmax(wrong)) if weight is not None else first_other(column.astype(object))[0]
-        raise ExperimentError(
-            f"table.weight: column {shown(block.weight)} of {block.source} holds {shown(column[row])} in row {row}, and"
-            " a weight has to be a number of at least 0"
-        )
-    return weight
 
 
 def _check_target(column: pd.Series[Any], block: TableBlock) -> NDArray[np.float64]:

@@ -162,16 +162,19 @@ def fit_and_score(
     with warnings.catch_warnings():
         # the look at the table has said it
         warnings.simplefilter("ignore", NearUniqueWarning)
-        model.fit(*_rows(table, split.train), eval_set=_rows(table, split.validation), report=curve)
+        beside = table.beside(split.train, split.validation)
+        model.fit(*_rows(table, split.train), eval_set=_rows(table, split.validation), report=curve, **beside)
     fitted = time.perf_counter()
     key = {"table": table.name, "model": name, "seed": split.seed}
     row: dict[str, Any] = key | {"engine": block.engine, "scheme": model.scheme}
     row |= dict.fromkeys((score.name for score in SCORES), float("nan")) | {"fit_seconds": before + fitted - started}
     predictions, distribution = pd.DataFrame(), None
     if len(split.test):
-        prediction = model.predict(X_test)
+        exposure = table.exposure_of(split.test)
+        prediction = model.predict(X_test, exposure=exposure)
         predicted = time.perf_counter()
-        distribution = model.predict_distribution(X_test) if hasattr(model, "predict_distribution") else None
+        if hasattr(model, "predict_distribution"):
+            distribution = model.predict_distribution(X_test, exposure=exposure)
         outcome = Outcome(y_test, prediction, distribution, before + fitted - started, predicted - fitted, weight)
         row |= {score.name: score.of(outcome) for score in SCORES}
         predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})

@@ -223,8 +223,9 @@ def _short(value: str | None) -> str:
 def _digest(table: Table) -> str:
     """What identifies the rows of a table."""
     content = hashlib.sha256(table.y.tobytes() + table.rows.tobytes())
-    if table.weight is not None:
-        content.update(table.weight.tobytes())
+    for numbers in (table.weight, table.exposure):
+        if numbers is not None:
+            content.update(numbers.tobytes())
     if table.marks is not None:
         content.update(table.marks.values.tobytes())
     content.update(pd.util.hash_pandas_object(table.X, index=False).to_numpy().tobytes())

@@ -28,11 +28,12 @@ from bridges_tabular.regressors.base import BridgeRegressor
 from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names, write_card
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, entry
+from bridges_tabular.regressors.exposure import scaled, scaled_distribution
 from bridges_tabular.regressors.forecast import Calibrated
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.reading import read
-from bridges_tabular.regressors.rows import Rows, Validation
+from bridges_tabular.regressors.rows import Given, Rows
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
 from bridges_tabular.regressors.words import shown
@@ -167,19 +168,20 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         """Empty, as ``codecs_`` is."""
         return self.codecs_
 
-    def predict(self, X: Any) -> Floats:
+    def predict(self, X: Any, exposure: ArrayLike | None = None) -> Floats:
         """Predict the mean of the target.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, p)
+        exposure : float or array of shape (n,), optional
+            Of the rows, see :meth:`fit`; default: 1, which is the rate.
 
         Returns
         -------
         array of shape (n,), or (n, targets) if y was of that shape, in the units of the target
         """
-        combined: Floats = (self.predict_members(X) * self.weights_).sum(axis=1)
-        return combined
+        return scaled((self.predict_members(X) * self.weights_).sum(axis=1), exposure)
 
     def predict_members(self, X: Any) -> Floats:
         """Predict with every member; ``predict`` is their mean with ``weights_``.
@@ -196,12 +198,16 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         frame = check_table(self, X, reset=False)
         return np.stack([member.predict(frame) for member in self.estimators_], axis=1)
 
-    def predict_distribution(self, X: Any) -> BinnedDistribution | list[BinnedDistribution]:
+    def predict_distribution(
+        self, X: Any, exposure: ArrayLike | None = None
+    ) -> BinnedDistribution | list[BinnedDistribution]:
         """Predict the distribution of the target: the mixture of the members', sharpened.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, p)
+        exposure : float or array of shape (n,), optional
+            Of the rows, see :meth:`fit`; default: 1, which is the rate.
 
         Returns
         -------
@@ -209,7 +215,8 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         (n, targets)
         """
         check_is_fitted(self)
-        pooled = [one.with_index(index_of(X)) for one in self._pooled(check_table(self, X, reset=False))]
+        rated = [one.with_index(index_of(X)) for one in self._pooled(check_table(self, X, reset=False))]
+        pooled = [scaled_distribution(one, exposure) for one in rated]
         return pooled[0] if self._single else pooled
 
     def write(self, folder: Path) -> None:
@@ -297,27 +304,23 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
     def _engine(self, columns: TableEncoder, prepared: Prepared) -> Engine:
         raise NotImplementedError("the members have engines of their own")
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report
-    ) -> None:
-        train, validation, conformal = self._described(X, y, sample_weight, given, prepared)
+    def _fit(self, given: Given, watched: Given | None, prepared: Prepared, report: Report) -> None:
+        train, validation, conformal = self._described(given, watched, prepared)
         fitted = self._fitted_members(train, validation, prepared, report)
         self._keep(dict(fitted))
         shares = None if self.weights is None else checked_weights(self.weights, len(self.estimators_))
         self._mixtures = fit_mixtures(*self._heard(validation, conformal), shares)
 
-    def _described(
-        self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared
-    ) -> tuple[Rows, Rows, Rows | None]:
+    def _described(self, given: Given, watched: Given | None, prepared: Prepared) -> tuple[Rows, Rows, Rows | None]:
         """Rows to train on, for validation and for conformal intervals alone; keeps what a saved model says of them."""
         _, random = self._draws()
-        train, validation, conformal, _ = read(self, X, y, sample_weight, given, random, prepared)
+        train, validation, conformal, _ = read(self, given, watched, random, prepared)
         assert validation is not None
         frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
         self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
         self.scale_ = TargetScale.fit(train.y, train.weight)
         described = describe_columns(train.X, self._columns)
-        names = target_names(y, train.y.shape[1])
+        names = target_names(given.y, train.y.shape[1])
         self.facts_ = {"rows": len(train), "columns": described, "targets": describe_targets(train.y, names)}
         return train, validation, conformal
 
@@ -343,8 +346,8 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
                 yield name, member.estimator
             else:
                 watched = (validation.X, y_validation, validation.weight)
-                late = Report(until=report.until)
-                yield name, clone(member).fit(train.X, y, train.weight, watched, prepared=prepared, report=late)
+                shared = {"groups": train.groups, "prepared": prepared, "report": Report(until=report.until)}
+                yield name, clone(member).fit(train.X, y, train.weight, watched, **shared)
             report(step, len(given), {})
 
     def _keep(self, members: dict[str, Any]) -> None:

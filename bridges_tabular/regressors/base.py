@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,12 +25,13 @@ from bridges_tabular.regressors.available import available_if
 from bridges_tabular.regressors.card import describe_columns, describe_targets, target_names
 from bridges_tabular.regressors.constraints import check, constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained, held_out
+from bridges_tabular.regressors.exposure import scaled, scaled_distribution
 from bridges_tabular.regressors.folders import new_folder
 from bridges_tabular.regressors.forecast import DISTRIBUTION_ROWS, Calibrated, CalibratedForecast, Forecast
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.reading import read
-from bridges_tabular.regressors.rows import Rows, Validation, check_validation
+from bridges_tabular.regressors.rows import Given, Rows, check_validation
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
 from bridges_tabular.regressors.transforms import check_units
@@ -102,6 +104,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         X_val: Any = None,
         y_val: Any = None,
         *,
+        exposure: ArrayLike | None = None,
+        exposure_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
         prepared: Prepared | None = None,
         report: Listener | Report | None = None,
     ) -> Self:
@@ -119,6 +124,18 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         X_val, y_val : DataFrame or array of shape (m, p), array of shape (m,) or (m, targets), optional
             The same by the names that a scikit-learn pipeline can route and transform:
             ``Pipeline(steps, transform_input=["X_val"])``.
+        exposure : array of shape (n,), optional
+            How long, or how much, each row was observed, such as policy years: y is the total over it. What is learned
+            is the rate ``y / exposure``, with ``exposure`` times ``sample_weight`` as weight; a ``support`` and a
+            ``target_transform`` are of the rate. Predictions for an exposure ``e`` are those of the rate, times ``e``:
+            mean, quantiles and the whole distribution. That assumes that the distribution of the rate does not get
+            narrower with exposure. Sums of independent claims do: their means are right all the same, but the
+            distributions are too wide for exposures above those of the training, and too narrow below.
+        exposure_val : array of shape (m,), optional
+            That of the validation rows, where there are any; goes with ``exposure``.
+        groups : array of shape (n,), optional
+            Rows of the same customer, patient or place, say: no group is held out in part, for validation or for
+            conformal intervals, nor lies in two folds of a cross-fitted location. Shares are then of groups.
         prepared : Prepared, optional
             What fits on the same rows share, see :class:`~bridges_tabular.regressors.prepared.Prepared`.
         report : callable, optional
@@ -132,17 +149,20 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """
         self.check_params()
         fitted = copy(self)
-        validation = check_validation(eval_set, X_val, y_val)
-        fitted._fit(X, y, sample_weight, validation, prepared or Prepared(), as_report(report))
+        validation = check_validation(eval_set, X_val, y_val, exposure_val)
+        given = Given(X, y, sample_weight, exposure=exposure, groups=groups)
+        fitted._fit(given, validation, prepared or Prepared(), as_report(report))
         self.__dict__ = fitted.__dict__
         return self
 
-    def predict(self, X: Any) -> Floats:
+    def predict(self, X: Any, exposure: ArrayLike | None = None) -> Floats:
         """Predict the mean of the target; with a support or a target_transform, that of the distribution.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, p)
+        exposure : float or array of shape (n,), optional
+            Of the rows, see :meth:`fit`; default: 1, which is the rate.
 
         Returns
         -------
@@ -150,21 +170,36 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         if not self.scale_.plain:
-            return self._of_distributions(X, lambda _, distribution: distribution.mean)
+            return scaled(self._of_distributions(X, lambda _, distribution: distribution.mean), exposure)
         forecasts = self._forecast(X)
         point = self.scale_.restore(np.stack([forecast.point for forecast in forecasts], axis=1))
-        return point[:, 0] if self._single else point
+        return scaled(point[:, 0] if self._single else point, exposure)
+
+    def score(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, exposure: ArrayLike | None = None
+    ) -> float:
+        """Share of the target's variance that predictions explain: scikit-learn's R2, of totals where given exposure.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n, p)
+        y : array of shape (n,), or (n, targets)
+        sample_weight, exposure : array of shape (n,), optional
+        """
+        return float(r2_score(y, self.predict(X, exposure), sample_weight=sample_weight))
 
     def _has_distribution(self) -> bool:
         return SCHEMES[self.scheme].has_distribution or self.calibration != "none"
 
     @available_if(methodcaller("_has_distribution"))
-    def predict_distribution(self, X: Any) -> BinnedDistribution | Any:
+    def predict_distribution(self, X: Any, exposure: ArrayLike | None = None) -> BinnedDistribution | Any:
         """Predict the distribution of the target; a scheme without a code has one only if it is calibrated.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n, p)
+        exposure : float or array of shape (n,), optional
+            Of the rows, see :meth:`fit`; default: 1, which is the rate.
 
         Returns
         -------
@@ -173,11 +208,12 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """
         forecasts = self._forecast(X)
         pairs = zip(self._calibrated, forecasts, strict=True)
-        distributions = [one.distribution(of).with_index(index_of(X)) for one, of in pairs]
+        rated = [one.distribution(of).with_index(index_of(X)) for one, of in pairs]
+        distributions = [scaled_distribution(one, exposure) for one in rated]
         return distributions[0] if self._single else distributions
 
     @available_if(methodcaller("_has_distribution"))
-    def predict_quantiles(self, X: Any, levels: ArrayLike) -> Floats:
+    def predict_quantiles(self, X: Any, levels: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
         """Predict quantiles of the target.
 
         Parameters
@@ -185,16 +221,20 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         X : DataFrame or array of shape (n, p)
         levels : float or array of shape (q,)
             Probabilities between 0 and 1.
+        exposure : float or array of shape (n,), optional
+            Of the rows, see :meth:`fit`; default: 1, which is the rate.
 
         Returns
         -------
         array of shape (n, q), or (n, q, targets), in the units of the target; they never cross
         """
         wanted = np.atleast_1d(np.asarray(levels, dtype=float))
-        return self._of_distributions(X, lambda _, distribution: distribution.quantile(wanted))
+        return scaled(self._of_distributions(X, lambda _, distribution: distribution.quantile(wanted)), exposure)
 
     @available_if(methodcaller("_has_distribution"))
-    def predict_interval(self, X: Any, coverage: float = 0.9, conformal: bool = False) -> Floats:
+    def predict_interval(
+        self, X: Any, coverage: float = 0.9, conformal: bool = False, exposure: ArrayLike | None = None
+    ) -> Floats:
         """Predict central intervals that hold the target with probability ``coverage``.
 
         Parameters
@@ -207,6 +247,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             holds with a ``calibration_fraction``, whose rows serve for nothing else. Without one, the validation
             rows are used, which have already decided when to stop and how to calibrate: coverage is then close to
             what was asked, but not guaranteed. Of more than 8,192 rows, so many are drawn, by the seed.
+        exposure : float or array of shape (n,), optional
+            Of the rows, see :meth:`fit`; default: 1, which is the rate.
 
         Returns
         -------
@@ -217,7 +259,8 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         ValueError
             If there are too few held-out rows for ``coverage``; says how many are needed.
         """
-        return self._of_distributions(X, lambda one, distribution: one.interval(distribution, coverage, conformal))
+        ends = self._of_distributions(X, lambda one, distribution: one.interval(distribution, coverage, conformal))
+        return scaled(ends, exposure)
 
     @property
     def codecs_(self) -> list[TargetCodec]:
@@ -294,19 +337,17 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             params["random_state"] = None
         return params
 
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, given: Validation | None, prepared: Prepared, report: Report
-    ) -> None:
+    def _fit(self, given: Given, watched: Given | None, prepared: Prepared, report: Report) -> None:
         seed, random = self._draws()
-        train, validation, conformal, everything = read(self, X, y, sample_weight, given, random, prepared)
-        names = target_names(y, train.y.shape[1])
+        train, validation, conformal, everything = read(self, given, watched, random, prepared)
+        names = target_names(given.y, train.y.shape[1])
         if not self._continued():
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
             self.scale_ = TargetScale.fit(train.y, train.weight, *self._units())
         columns = prepared.get(lambda: describe_columns(train.X, self._columns), [train.X, self._columns], "facts")
         self.facts_ = {"rows": len(train), "columns": columns, "targets": describe_targets(train.y, names)}
-        for rows, name in ((train, "y"), (validation, given.name if given is not None else "y"), (conformal, "y")):
+        for rows, name in ((train, "y"), (validation, watched.name if watched is not None else "y"), (conformal, "y")):
             if rows is not None:
                 self.scale_.check(rows.y, name)
         if validation is conformal is None and not (self.scale_.plain or SCHEMES[self.scheme].has_code):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bridges_tabular.regressors.prepared import Prepared
-from bridges_tabular.regressors.rows import Rows, Validation
+from bridges_tabular.regressors.rows import Given, Rows
 
 if TYPE_CHECKING:
     from bridges_tabular.regressors.base import BridgeRegressor
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 def read(
     model: BridgeRegressor,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    given: Validation | None,
+    given: Given,
+    watched: Given | None,
     random: np.random.RandomState,
     prepared: Prepared,
 ) -> tuple[Rows, Rows | None, Rows | None, Rows | None]:
@@ -30,15 +28,18 @@ def read(
         If anything in them cannot be used.
     """
     several = bool(model.__sklearn_tags__().target_tags.multi_output)
-    train = Rows.read(model, X, y, sample_weight, "y", reset=not model._continued(), several=several)
+    train = Rows.read(model, given, reset=not model._continued(), several=several)
     if model._continued() and train.y.shape[1] != len(model.scale_.mean):
         raise ValueError(f"y has {train.y.shape[1]} targets, that of the fit to go on from {len(model.scale_.mean)}")
-    model._single = not (several and np.asarray(y).ndim == 2)
+    model._single = not (several and np.asarray(given.y).ndim == 2)
     validation = everything = conformal = None
-    if given is not None:
-        validation = Rows.read(model, *given, reset=False, several=several)
+    if watched is not None:
+        if (given.exposure is None) != (watched.exposure is None):
+            missing = "exposure" if given.exposure is None else "exposure_val"
+            raise ValueError(f"exposure and exposure_val belong together: {missing} is missing")
+        validation = Rows.read(model, watched, reset=False, several=several)
         if validation.y.shape[1] != train.y.shape[1]:
-            raise ValueError(f"y has {train.y.shape[1]} targets, {given.name} {validation.y.shape[1]}")
+            raise ValueError(f"y has {train.y.shape[1]} targets, {watched.name} {validation.y.shape[1]}")
     apart = model._conformal_share()
     if apart is not None:
         train, conformal = train.hold_out(apart, random, prepared)

@@ -62,6 +62,6 @@ def read(kind: type[Regressor], directory: str | Path, trusted: Collection[str])
             CalibratedForecast.from_arrays(model.scale_, index, code, arrays.part(f"calibration.{index}."))
             for index, code in enumerate(model._trained.codes)
         ]
-        if len(model._calibrated) != len(model.scale_.mean):
+        if len(model._calibrated) != len(model.scale_.mean) or (model._single and len(model._calibrated) != 1):
             raise arrays.error("scale.mean", f"is of {len(model.scale_.mean)} targets, not {len(model._calibrated)}")
     return model

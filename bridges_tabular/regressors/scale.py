@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -78,17 +79,9 @@ class TargetScale:
             whole.check(y, "y")
             inner = cls.fit(whole._forward(y), sample_weight)
             return replace(whole, mean=inner.mean, scale=inner.scale)
-        counted = y if sample_weight is None else y[sample_weight > 0]
-        weight = None if sample_weight is None else sample_weight[sample_weight > 0]
-        # squares of very large or small numbers would overflow or vanish; a power of two changes no digit
-        unit = _power_of_two(np.abs(counted).max(axis=0))
-        mean = np.average(counted / unit, axis=0, weights=weight) * unit
-        centred = counted - mean
-        unit = _power_of_two(np.abs(centred).max(axis=0))
-        scale = np.sqrt(np.average(np.square(centred / unit), axis=0, weights=weight)) * unit
-        # the mean of equal numbers may be off by their last digit
-        same = counted.min(axis=0) == counted.max(axis=0)
-        return cls(np.where(same, counted[0], mean), np.where(same | (scale == 0), 1.0, scale))
+        # column by column, so that a target has the same digits alone and beside others
+        moments = [_moments(np.ascontiguousarray(column), sample_weight) for column in y.T]
+        return cls(np.array([mean for mean, _ in moments]), np.array([scale for _, scale in moments]))
 
     @property
     def plain(self) -> bool:
@@ -259,12 +252,27 @@ class TargetScale:
         return End(inner[0], low), End(inner[1], high)
 
 
+def _moments(y: Floats, sample_weight: Floats | None) -> tuple[float, float]:
+    """Weighted mean and deviation of a target of shape (n,); 1 for the deviation of one that never changes."""
+    counted = y if sample_weight is None else y[sample_weight > 0]
+    weight = None if sample_weight is None else sample_weight[sample_weight > 0]
+    if counted.min() == counted.max():
+        return float(counted[0]), 1.0
+    # squares of very large or small numbers would overflow or vanish; a power of two changes no digit
+    unit = _power_of_two(np.abs(counted).max())
+    mean = float(np.average(counted / unit, weights=weight) * unit)
+    centred = counted - mean
+    unit = _power_of_two(np.abs(centred).max())
+    scale = float(np.sqrt(np.average(np.square(centred / unit), weights=weight)) * unit)
+    return mean, scale or 1.0
+
+
 def _put(at: Floats, places: Floats, exact: Floats, values: Floats) -> Floats:
     """The values, but where ``at`` equals one of some ascending places: there the exact one of it."""
     nearest = np.clip(np.searchsorted(places, at), 0, len(places) - 1)
     return np.where(places[nearest] == at, exact[nearest], values)
 
 
-def _power_of_two(size: Floats) -> Floats:
-    """The power of two next below each size, 1 for zero."""
-    return np.asarray(np.ldexp(1.0, np.where(size > 0, np.frexp(size)[1] - 1, 0)))
+def _power_of_two(size: float) -> float:
+    """The power of two next below a size, 1 for zero."""
+    return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0

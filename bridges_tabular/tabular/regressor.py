@@ -21,6 +21,7 @@ from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import Engine, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import History, Report, history_in_units
+from bridges_tabular.regressors.rows import Given
 from bridges_tabular.regressors.tables import TableEncoder, check_table
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 from bridges_tabular.tabular import defaults
@@ -147,8 +148,7 @@ class TabularBridgeRegressor(BridgeRegressor):
     Notes
     -----
     Numbers are standardised, missing ones become the median with an indicator; categories are embedded, with one code
-    for missing and unseen ones; dates are expanded. The global random state is left as it was, and what other threads
-    fit meanwhile changes no digit.
+    for missing and unseen ones; dates are expanded. The global random state stays, and threads change no digit.
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -383,9 +383,9 @@ class TabularBridgeRegressor(BridgeRegressor):
     def _continued(self) -> bool:
         return self.warm_start and self.__sklearn_is_fitted__()
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any, prepared: Prepared, report: Report) -> None:
-        with epoch_bar(report, self.early_stopping_metric, shown=bool(self.verbose)) as watched:
-            super()._fit(X, y, sample_weight, eval_set, prepared, watched)
+    def _fit(self, given: Given, watched: Given | None, prepared: Prepared, report: Report) -> None:
+        with epoch_bar(report, self.early_stopping_metric, shown=bool(self.verbose)) as heard:
+            super()._fit(given, watched, prepared, heard)
 
     def _finish(self, engine: Engine, trained: Trained, parts: Parts, seed: int) -> Trained:
         if not self.refit or parts.everything is None:

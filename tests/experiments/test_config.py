@@ -358,6 +358,21 @@ def test_tables_that_cannot_be_are_named(content: dict[str, Any], tables: Any, m
         Experiment.read(content | {"tables": tables})
 
 
+def test_each_of_several_targets_is_a_table_without_the_others(content: dict[str, Any]) -> None:
+    table = content.pop("table") | {"target": "y", "drop": ["id"]}
+    one_by_one = [table | {"drop": ["id", "z"]}, table | {"target": "z", "drop": ["id", "y"]}]
+    expected = Experiment.read(content | {"tables": one_by_one})
+    for given in ({"table": table | {"target": ["y", "z"]}}, {"tables": [table | {"target": ["y", "z"]}]}):
+        assert Experiment.read(content | given) == expected
+        assert Experiment.read(Experiment.read(content | given).to_dict()) == expected
+    assert Experiment.read(content | {"table": table | {"target": ["y"]}}).table.target == "y"
+    for targets in ([], ["y", "y"], ["y", 3]):
+        with pytest.raises(ExperimentError, match=r"^table.target: must be a column or a list of different ones, not"):
+            Experiment.read(content | {"table": table | {"target": targets}})
+    with pytest.raises(ExperimentError, match=r"^table.drop: must be a list"):
+        Experiment.read(content | {"table": table | {"target": ["y", "z"], "drop": "id"}})
+
+
 def test_a_baseline_is_one_of_the_models(content: dict[str, Any]) -> None:
     assert Experiment.read(content, report={"baseline": "points"}).report.baseline == "points"
     with pytest.raises(ExperimentError, match=r"report\.baseline: there is no model 'point', did you mean 'points'"):

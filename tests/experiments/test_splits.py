@@ -217,6 +217,26 @@ def test_a_comparison_and_a_study_see_the_same_split(marked: str, content: dict[
     assert result.trials["rmse"].notna().all()
 
 
+def test_groups_of_the_split_are_those_of_the_folds(marked: str, content: dict[str, Any]) -> None:
+    small = {"n_bins": 8, "n_estimators": 6, "n_jobs": 1}
+    content["table"] = {"source": marked, "target": "price", "drop": ["day", "part"]}
+    content["split"] = {"group": "owner"}
+    content["models"] = {"located": {"engine": "xgboost", "scheme": "soft", **small}}
+    comparison = compare(content, quiet=True)
+    _, table = load(marked, SplitBlock(group="owner"), drop=("day", "part"))
+    split = make_splits(table, SplitBlock(group="owner"))[0]
+    train, owner = table.X.iloc[split.train], pd.read_csv(marked)["owner"].to_numpy()[split.train]
+    held_out = (table.X.iloc[split.validation], table.y[split.validation])
+    predicted = []
+    for groups in (owner, None):
+        model = XGBBridgeRegressor("soft", **small).fit(train, table.y[split.train], eval_set=held_out, groups=groups)
+        predicted.append(model.predict(table.X.iloc[split.test]))
+    np.testing.assert_array_equal(comparison.predictions["y_pred"], predicted[0])
+    assert (predicted[0] != predicted[1]).any()
+    studied = make_parts(table, split, StudyBlock("located", folds=2))
+    assert all(len(part.beside["groups"]) == len(part.train.y) for part in studied)
+
+
 def test_weights_are_those_of_fits_and_scores(marked: str, content: dict[str, Any]) -> None:
     content["table"] = {"source": marked, "target": "price", "drop": ["day", "part", "owner"], "weight": "exposure"}
     comparison = compare(content, quiet=True)

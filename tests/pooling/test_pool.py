@@ -14,10 +14,17 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import bridges_tabular as bt
-from bridges_tabular import BinnedDistribution, PooledBridgeRegressor, TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular import (
+    BinnedDistribution,
+    ClassifierBridgeRegressor,
+    PooledBridgeRegressor,
+    TabularBridgeRegressor,
+    XGBBridgeRegressor,
+)
 from bridges_tabular.pooling.weights import best_weights
 
 RNG = np.random.default_rng(0)
@@ -196,7 +203,7 @@ def test_several_targets_have_weights_of_their_own(tmp_path: Path) -> None:
     model.save(tmp_path / "m")
     np.testing.assert_array_equal(bt.load(tmp_path / "m").predict(X[NEW]), model.predict(X[NEW]))
     with pytest.raises(ValueError, match="should be a 1d array"):
-        pool(network(), trees()).fit(X, both)
+        pool(network(), ClassifierBridgeRegressor(DecisionTreeClassifier())).fit(X, both)
 
 
 def test_saved_with_members_in_folders_and_read_back(fitted: Any, tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ REGRESSORS: dict[str, Callable[[], Any]] = {
     "trees": lambda: XGBBridgeRegressor(n_estimators=6, n_bins=8, n_jobs=1).fit(X, Y),
     "trees, least_squares": lambda: XGBBridgeRegressor("least_squares", n_estimators=6, n_jobs=1).fit(X, Y),
     "trees, hard": lambda: XGBBridgeRegressor("hard", location="none", n_estimators=6, n_bins=8, n_jobs=1).fit(X, Y),
+    "trees, of two targets": lambda: XGBBridgeRegressor(
+        "soft", location="none", n_estimators=3, n_bins=8, n_jobs=1
+    ).fit(X, np.column_stack([Y, -Y])),
     "network": lambda: TabularBridgeRegressor(
         max_epochs=2, n_bins=8, backbone_params={"layers": "4", "n_members": 2, "embedding": "none"}
     ).fit(X, Y),

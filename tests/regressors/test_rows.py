@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
-from bridges_tabular.regressors.rows import Rows, check_sample_weight, check_target, check_validation
+from bridges_tabular.regressors.rows import Given, Rows, check_sample_weight, check_target, check_validation
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_sample_weights():
 def test_eval_set_in_its_forms():
     X, y, w = [[1]], [2], [3]
     assert check_validation(None) is None
-    assert check_validation((X, y)) == (X, y, None, "y of eval_set")
-    assert check_validation([(X, y)]) == (X, y, None, "y of eval_set")
-    assert check_validation([(X, y, w)]) == (X, y, w, "y of eval_set")
-    assert check_validation(None, X, y) == (X, y, None, "y_val")
+    assert check_validation((X, y)) == Given(X, y, None, "y of eval_set")
+    assert check_validation([(X, y)]) == Given(X, y, None, "y of eval_set")
+    assert check_validation([(X, y, w)]) == Given(X, y, w, "y of eval_set")
+    assert check_validation(None, X, y) == Given(X, y, None, "y_val")
     for wrong in ([(X, y), (X, y)], [X, y], [], "text", (X,), (X, y, w, w)):
         with pytest.raises(ValueError, match=r"eval_set must"):
             check_validation(wrong)
@@ -106,7 +106,7 @@ def test_holding_out_needs_two_rows():
 
 
 def test_rows_of_weight_zero_are_left_out_as_they_are_read():
-    read = Rows.read(BaseEstimator(), frame(4), [1, 2, 3, 4], [0, 2, 0, 1], "y", reset=True, several=False)
+    read = Rows.read(BaseEstimator(), Given(frame(4), [1, 2, 3, 4], [0, 2, 0, 1]), reset=True, several=False)
     np.testing.assert_array_equal(read.y, [[2], [4]])
     np.testing.assert_array_equal(read.X["a"], [1, 3])
     np.testing.assert_allclose(read.weight, [4 / 3, 2 / 3], rtol=1e-6)
@@ -115,7 +115,7 @@ def test_rows_of_weight_zero_are_left_out_as_they_are_read():
 def test_several_targets_only_where_they_are_taken():
     y = pd.DataFrame({"price": [1.0, 2, 3], "size": [4.0, np.nan, 6]})
     with pytest.raises(ValueError, match=r"Input y\[size\] contains NaN or infinity: 1 of 3 values"):
-        Rows.read(BaseEstimator(), frame(3), y, None, "y", reset=True, several=True)
-    assert Rows.read(BaseEstimator(), frame(3), y.fillna(5), None, "y", reset=True, several=True).y.shape == (3, 2)
+        Rows.read(BaseEstimator(), Given(frame(3), y), reset=True, several=True)
+    assert Rows.read(BaseEstimator(), Given(frame(3), y.fillna(5)), reset=True, several=True).y.shape == (3, 2)
     with pytest.raises(ValueError, match="should be a 1d array"):
-        Rows.read(BaseEstimator(), frame(3), y, None, "y", reset=True, several=False)
+        Rows.read(BaseEstimator(), Given(frame(3), y), reset=True, several=False)

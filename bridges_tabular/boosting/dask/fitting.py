@@ -30,7 +30,7 @@ from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.card import describe_columns, describe_targets
 from bridges_tabular.regressors.engine import CALIBRATION_ROWS, Parts
 from bridges_tabular.regressors.prepared import Prepared
-from bridges_tabular.regressors.rows import Rows, Validation
+from bridges_tabular.regressors.rows import Given, Rows
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table
 
@@ -41,9 +41,7 @@ _SAMPLED = Sampled(BIN_ROWS, CALIBRATION_ROWS)
 _ROLES = {TRAINING: "training", VALIDATION: "validation", CONFORMAL: "calibration"}
 
 
-def fit(
-    model: XGBBridgeRegressor, client: Client, X: Any, y: Any, sample_weight: Any, watched: Validation | None
-) -> None:
+def fit(model: XGBBridgeRegressor, client: Client, X: Any, y: Any, sample_weight: Any, watched: Given | None) -> None:
     """Fit a regressor, whose parameters have been checked, to collections of Dask's.
 
     The first pass over the partitions learns kinds, categories and ranges of columns, moments of the target, and
@@ -95,7 +93,7 @@ def _learn(client: Client, parts: Sequence[Partition], division: Division) -> di
     return {role: Learned.merged([one[role] for one in found if role in one], _SAMPLED) for role in roles}
 
 
-def _check_rows(model: XGBBridgeRegressor, learned: Mapping[int, Learned], watched: Validation | None) -> None:
+def _check_rows(model: XGBBridgeRegressor, learned: Mapping[int, Learned], watched: Given | None) -> None:
     wanted = {TRAINING: True, VALIDATION: watched is not None or model._held_out_share() is not None}
     wanted[CONFORMAL] = model.calibration_fraction is not None
     rows = sum(one.moments.rows for one in learned.values())

@@ -143,7 +143,7 @@ class DaskXGBBridgeRegressor(XGBBridgeRegressor):
         self._take(fitted)
         return self
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any) -> Any:  # type: ignore[override]
         """Predict the mean of the target, when it is computed.
 
         Parameters
@@ -157,7 +157,7 @@ class DaskXGBBridgeRegressor(XGBBridgeRegressor):
         return self._mapped(X, "predict", ())
 
     @available_if(methodcaller("_has_distribution"))
-    def predict_quantiles(self, X: Any, levels: ArrayLike) -> Any:
+    def predict_quantiles(self, X: Any, levels: ArrayLike) -> Any:  # type: ignore[override]
         """Predict quantiles of the target, when they are computed.
 
         Parameters
@@ -174,7 +174,7 @@ class DaskXGBBridgeRegressor(XGBBridgeRegressor):
         return self._mapped(X, "predict_quantiles", wanted.shape, wanted)
 
     @available_if(methodcaller("_has_distribution"))
-    def predict_interval(self, X: Any, coverage: float = 0.9, conformal: bool = False) -> Any:
+    def predict_interval(self, X: Any, coverage: float = 0.9, conformal: bool = False) -> Any:  # type: ignore[override]
         """Predict central intervals, when they are computed; see :meth:`XGBBridgeRegressor.predict_interval`.
 
         Returns

@@ -109,20 +109,19 @@ def train_shard(job: Job, blocks: Sequence[Block], communication: dict[str, Any]
     """
     # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
     with collective.CommunicatorContext(**communication), threadpool_limits(1, user_api="blas"):
-        engine = XGBBridgeRegressor(**job.params | {"n_jobs": worker_threads(job.params["n_jobs"])})._engine(
-            job.features.columns, Prepared()
-        )
+        model = XGBBridgeRegressor(**job.params | {"n_jobs": worker_threads(job.params["n_jobs"])})
+        engine = model._engine(job.features.columns, Prepared()).make(0, {})
         engine.features.restore(Arrays(job.features.arrays()))
         blocks = sorted(blocks, key=lambda block: block.number)
         shard = Shard(np.concatenate([block.keys[block.roles == TRAINING] for block in blocks]))
         # held by nobody else: the stages let go of features that they have replaced
-        model = engine.boost(
+        trained = engine.boost(
             _rows(blocks, TRAINING, job, shard),
             _rows(blocks, VALIDATION, job, shard) if VALIDATION in job.weighted else None,
             job.seed,
             Report(),
         )
-        return model.state() if collective.get_rank() == 0 else None
+        return trained.state() if collective.get_rank() == 0 else None
 
 
 def worker_threads(wanted: int | None) -> int:
@@ -148,7 +147,7 @@ def _rows(blocks: Sequence[Block], role: int, job: Job, shard: Shard) -> Sample:
         # a block without weights has no rows of this role
         weights = [block.weight[own] for block, own in zip(blocks, chosen, strict=True) if block.weight is not None]
         weight = np.concatenate([*weights, np.empty(0)])
-    return Sample(pd.DataFrame(index=pd.RangeIndex(len(y))), values, y, weight, shard)
+    return Sample(pd.DataFrame(index=pd.RangeIndex(len(y))), values, y, weight, peers=shard)
 
 
 def _summed(numbers: NDArray[Any]) -> NDArray[Any]:

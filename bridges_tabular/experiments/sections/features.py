@@ -39,7 +39,7 @@ class Features(Section):
     def collect(self, fitted: FittedModel) -> pd.DataFrame:
         table, split = fitted.table, fitted.split
         X, y = table.X.iloc[split.test], table.y[split.test]
-        found = permutation_importance(fitted.model, X, y, split.seed)
+        found = permutation_importance(fitted.model, X, y, split.seed, table.exposure_of(split.test))
         return found.assign(table=table.name, model=fitted.name, seed=split.seed)[list(self.file.columns)]
 
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:
@@ -49,7 +49,9 @@ class Features(Section):
         return {"figure": page.add(figure, "Permutation importances of the features")}
 
 
-def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], seed: int) -> pd.DataFrame:
+def permutation_importance(
+    model: Any, X: pd.DataFrame, y: NDArray[np.float64], seed: int, exposure: NDArray[np.float64] | None = None
+) -> pd.DataFrame:
     """How much the RMSE grows when one feature is shuffled over the rows [1]_.
 
     Parameters
@@ -58,6 +60,8 @@ def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], 
     X, y : DataFrame of shape (n, p), array of shape (n,)
         Rows that the model was not fitted on; a seeded sample of at most 1,000 of them is used.
     seed : int
+    exposure : array of shape (n,), optional
+        Of the rows, over which the targets are totals.
 
     Returns
     -------
@@ -73,14 +77,15 @@ def permutation_importance(model: Any, X: pd.DataFrame, y: NDArray[np.float64], 
     n = min(len(y), int(np.clip(_PERMUTED_ROWS // X.shape[1], _FEWEST_ROWS, _MOST_ROWS)))
     kept = np.sort(random.choice(len(y), n, replace=False))
     X, y = X.iloc[kept], y[kept]
-    whole = scores.rmse(y, model.predict(X))
+    length = np.ones(n) if exposure is None else exposure[kept]
+    whole = scores.rmse(y, model.predict(X) * length)
     repeated = X.iloc[np.tile(np.arange(n), _REPEATS)].reset_index(drop=True)
     orders = np.concatenate([random.permutation(n) + i * n for i in range(_REPEATS)])
     lines = []
     for position, feature in enumerate(X.columns):
         shuffled = repeated.copy(deep=False)
         shuffled.isetitem(position, repeated.iloc[orders, position].array)
-        errors = [scores.rmse(y, part) for part in np.split(model.predict(shuffled), _REPEATS)]
+        errors = [scores.rmse(y, part * length) for part in np.split(model.predict(shuffled), _REPEATS)]
         lines.append({"feature": str(feature), "increase": np.mean(errors) - whole, "deviation": np.std(errors)})
     return pd.DataFrame(lines)
 

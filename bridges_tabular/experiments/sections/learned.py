@@ -28,7 +28,9 @@ class Learned(Section):
 
     def collect(self, fitted: FittedModel) -> list[dict[str, Any]]:
         table, split = fitted.table, fitted.split
-        encoder = describe_encoder(fitted.model, table.X.iloc[split.test], table.y[split.test])
+        y, exposure = table.y[split.test], table.exposure_of(split.test)
+        # bins are on rates
+        encoder = describe_encoder(fitted.model, table.X.iloc[split.test], y if exposure is None else y / exposure)
         key = {"table": table.name, "model": fitted.name, "seed": split.seed}
         return [] if encoder is None else [key | encoder]
 

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,20 +35,22 @@ _SHARED_PER_FIT = 16
 
 @dataclass(frozen=True)
 class Rows:
-    """Features, targets and, where the table has them, weights."""
+    """Features, targets and, where the table has them, weights and exposures."""
 
     X: pd.DataFrame
     y: NDArray[np.float64]
     weight: NDArray[np.float64] | None = None
+    exposure: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one fit of a trial: to train on, to stop early and calibrate by, to score."""
+    """The rows of one fit of a trial: to train on, to stop early and calibrate by, to score; what fits get beside."""
 
     train: Rows
     held_out: Rows
     scored: Rows
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
@@ -76,13 +78,15 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
 
     def rows(positions: NDArray[np.int64]) -> Rows:
         weight = None if table.weight is None else table.weight[positions]
-        return Rows(table.X.iloc[positions], table.y[positions], weight)
+        return Rows(table.X.iloc[positions], table.y[positions], weight, table.exposure_of(positions))
 
-    if study.folds == 1:
-        validation = rows(split.validation)
-        return [Part(rows(split.train), validation, validation)]
     held_out = rows(split.validation)
-    return [Part(rows(train), held_out, rows(scored)) for train, scored in make_folds(table, split, study.folds)]
+    if study.folds == 1:
+        return [Part(rows(split.train), held_out, held_out, table.beside(split.train, split.validation))]
+    return [
+        Part(rows(train), held_out, rows(scored), table.beside(train, split.validation))
+        for train, scored in make_folds(table, split, study.folds)
+    ]
 
 
 def check_metrics(study: StudyBlock, model: str, regressor: Regressor) -> None:
@@ -163,6 +167,7 @@ class Objective:
                     eval_set=(part.held_out.X, part.held_out.y, part.held_out.weight),
                     prepared=self._prepared,
                     report=report,
+                    **part.beside,
                 )
             results.append(self._score(model, part.scored))
             if len(self._parts) > 1 and self._pruner != "none":
@@ -202,8 +207,8 @@ class Objective:
     def _score(self, model: Regressor, rows: Rows) -> list[float]:
         distribution = None
         if any(score.scores == "distributions" for score in self._scores):
-            distribution = model.predict_distribution(rows.X)  # type: ignore[attr-defined]
-        outcome = Outcome(rows.y, model.predict(rows.X), distribution, weight=rows.weight)
+            distribution = model.predict_distribution(rows.X, rows.exposure)  # type: ignore[attr-defined]
+        outcome = Outcome(rows.y, model.predict(rows.X, rows.exposure), distribution, weight=rows.weight)
         values = []
         for score in self._scores:
             value = score.of(outcome)

@@ -52,8 +52,9 @@ class Data:
         """Identify the rows that trials see."""
         seen = [*self.split.train, *self.split.validation]
         content = hashlib.sha256(self.table.y[seen].tobytes())
-        if self.table.weight is not None:
-            content.update(self.table.weight[seen].tobytes())
+        for numbers in (self.table.weight, self.table.exposure):
+            if numbers is not None:
+                content.update(numbers[seen].tobytes())
         content.update(pd.util.hash_pandas_object(self.table.X.iloc[seen], index=False).to_numpy().tobytes())
         content.update(json.dumps([str(column) for column in self.table.X.columns]).encode())
         return content.hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
-from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
+from bridges_tabular.boosting.targets import PointTarget
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.engine import State, entry
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.words import shown
+
+if TYPE_CHECKING:
+    from bridges_tabular.boosting.binned import BinnedTarget
+    from bridges_tabular.core.codec import TargetCodec
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -41,7 +44,7 @@ class BoostedBridge:
     location : Location or None
     share : float
         Of the mean over the bins in the point, beside the location.
-    target : BoostingTarget
+    target : PointTarget or BinnedTarget
     trees : Trees
         Of the last stage.
     best_iteration : int
@@ -53,7 +56,7 @@ class BoostedBridge:
     features: Features
     location: Location | None
     share: float
-    target: BoostingTarget
+    target: PointTarget | BinnedTarget
     trees: Trees
     best_iteration: int
     best_score: float | None
@@ -62,14 +65,14 @@ class BoostedBridge:
     @property
     def codes(self) -> list[Code | None]:
         """The code that pi was trained on, None without classes."""
-        if not isinstance(self.target, BinnedTarget):
+        if isinstance(self.target, PointTarget):
             return [None]
         return [Code(self.target.codec.encoder, self.target.unit, located=self.location is not None)]
 
     @property
     def codecs(self) -> list[TargetCodec]:
         """Bins, encoder and decoder."""
-        return [self.target.codec] if isinstance(self.target, BinnedTarget) else []
+        return [] if isinstance(self.target, PointTarget) else [self.target.codec]
 
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Predicted targets, with the class probabilities and locations that they come from."""
@@ -81,7 +84,7 @@ class BoostedBridge:
         point = self.target.decode(margins)
         if location is not None:
             point = location + self.share * point
-        if not isinstance(self.target, BinnedTarget):
+        if isinstance(self.target, PointTarget):
             return [Forecast(point)]
         return [Forecast(point, self.target.probabilities(margins).astype(np.float64), location)]
 
@@ -119,9 +122,9 @@ class BoostingEngine:
     booster : Booster
     features : Features
     make_target : callable
-        From what the location leaves of training targets (n,), their weights and a RandomState to a BoostingTarget.
+        From what the location leaves of training targets (n,), their weights and a RandomState to a target for trees.
     load_target : callable
-        From arrays to a BoostingTarget.
+        From arrays to a target for trees.
     location : LocationModels or None
         None for no location.
     fixed_share : float or None
@@ -139,8 +142,8 @@ class BoostingEngine:
 
     booster: Booster
     features: Features
-    make_target: Callable[[Floats, Floats | None, np.random.RandomState], BoostingTarget]
-    load_target: Callable[[Arrays], BoostingTarget]
+    make_target: Callable[[Floats, Floats | None, np.random.RandomState], PointTarget | BinnedTarget]
+    load_target: Callable[[Arrays], PointTarget | BinnedTarget]
     location: LocationModels | None
     fixed_share: float | None
     params: Params
@@ -207,7 +210,7 @@ class BoostingEngine:
             features, location, share, target, trees, best, entry(state, "best_score", float, type(None)), log
         )
 
-    def _share(self, target: BoostingTarget, trees: Trees, validation: Sample | None) -> float:
+    def _share(self, target: PointTarget | BinnedTarget, trees: Trees, validation: Sample | None) -> float:
         """Share of the mean over the bins in the point, in [0, 1]: the least squares of validation rows, with a prior.
 
         Without the prior, 250 rows came to shares between 0.1 and 1 for no reason, and test errors were up to 1.2 %
@@ -223,7 +226,7 @@ class BoostingEngine:
 
     def _last_stage(
         self,
-        target: BoostingTarget,
+        target: PointTarget | BinnedTarget,
         training: Sample,
         validation: Sample | None,
         seed: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,19 @@ from bridges_tabular.boosting.foreign import EstimatorModels, location_estimator
 from bridges_tabular.boosting.libraries import library_of
 from bridges_tabular.boosting.location import LocationModels, TreesModels
 from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
-from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
+from bridges_tabular.boosting.targets import PointTarget
 from bridges_tabular.boosting.xgboost import XGBoost
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import hint, shown
+
+if TYPE_CHECKING:
+    from bridges_tabular.boosting.binned import BinnedTarget
+    from bridges_tabular.core.codec import TargetCodec
+    from bridges_tabular.core.objective import BridgeObjective
 
 Floats = NDArray[np.float64]
 
@@ -95,8 +98,8 @@ class Settings:
             raise ValueError(
                 f"early_stopping_metric={metric!r} needs a scheme over bins, got scheme={self._given.scheme!r}"
             )
-        weights = self.weights
-        if not weights.alignment_weight + weights.regression_weight > 0:
+        weights = self.weights if self._scheme.moves_code else None
+        if weights is not None and not weights.alignment_weight + weights.regression_weight > 0:
             raise ValueError("alignment_weight and regression_weight are 0: the trees would have nothing to learn")
         if self._given.kernel != PARAMETERS["kernel"].default and not self._scheme.has_kernel:
             raise ValueError(
@@ -135,6 +138,9 @@ class Settings:
     @property
     def weights(self) -> BridgeObjective:
         """Weights of the objective's terms."""
+        # torch takes a second, which a baseline without bins need not wait for
+        from bridges_tabular.core.objective import BridgeObjective
+
         given = self._given
         if not self._scheme.moves_code:
             return BridgeObjective(0.0, 1.0, 0.0)
@@ -230,18 +236,26 @@ class Settings:
             if estimator.get_params().get(own) is not None:
                 raise ValueError(f"monotone_constraints stand beside {own} of the location's {name}: give one of them")
 
-    def _make_target(self, y: Floats, weight: Floats | None, random: np.random.RandomState) -> BoostingTarget:
+    def _make_target(
+        self, y: Floats, weight: Floats | None, random: np.random.RandomState
+    ) -> PointTarget | BinnedTarget:
         if not self._scheme.has_code:
             return PointTarget()
+        from bridges_tabular.boosting.binned import BinnedTarget
+
         rank = _RANK if self._on_residuals else None
         return BinnedTarget.fit(self._codec(), y, weight, rank=rank, weights=self.weights, random=random)
 
-    def _load_target(self, arrays: Arrays) -> BoostingTarget:
+    def _load_target(self, arrays: Arrays) -> PointTarget | BinnedTarget:
         if not self._scheme.has_code:
             return PointTarget()
+        from bridges_tabular.boosting.binned import BinnedTarget
+
         return BinnedTarget.from_arrays(self._codec(), arrays, self.weights)
 
     def _codec(self) -> TargetCodec:
+        from bridges_tabular.core.codec import TargetCodec
+
         given = self._given
         return TargetCodec(
             given.scheme,

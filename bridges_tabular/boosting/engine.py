@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
+from bridges_tabular.boosting.export import trees_graph
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.targets import PointTarget
@@ -93,6 +94,10 @@ class BoostedBridge:
         if self.location is not None:
             return self.location.importances(self.features)
         return self.features.by_source(self.trees.importances())
+
+    def to_onnx(self) -> Any:
+        """Its graph, see :class:`~bridges_tabular.regressors.engine.Exportable`."""
+        return trees_graph(self)
 
     def state(self) -> State:
         """Plain values, and arrays: those of the target and the features, and the boosters in their own format."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bridges_tabular.core.objective import BridgeObjective
 
 Floats = NDArray[np.float64]
+Groups = list[list[int]]
+
+_INTERACTIONS = "interaction_constraints"
 
 # bins on residuals: logits of low rank, small trees
 _RANK = 4
@@ -127,8 +130,11 @@ class Settings:
         for name in self._given.xgb_params or {}:
             if name in own:
                 raise ValueError(f"xgb_params holds {shown(name)}, which the parameter {own[name]!r} decides")
-        params = self._tree_params(self._defaults, self._given.learning_rate)
-        check_params(params, self._given.xgb_params or {}, self._optional, self._outputs)
+        params, further = self._tree_params(self._defaults, self._given.learning_rate), self._given.xgb_params or {}
+        if _groups_of_names(further) is not None:
+            # the columns are those of a table; whether XGBoost has constraints at all shows without them
+            params[_INTERACTIONS] = "[[0]]"
+        check_params(params, further, self._optional, self._outputs)
 
     @property
     def metric(self) -> str:
@@ -153,6 +159,7 @@ class Settings:
         """The engine for a table with such columns."""
         given, on_residuals = self._given, self._on_residuals
         features = Features(columns, prepared)
+        groups = self._interactions(columns)
         directions = self._directions(columns)
         speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if self._scheme.has_code else 1
         booster = XGBoost(
@@ -168,11 +175,13 @@ class Settings:
             features=features,
             make_target=self._make_target,
             load_target=self._load_target,
-            location=self._location(booster, features, directions) if on_residuals else None,
+            location=self._location(booster, features, directions, groups) if on_residuals else None,
             # what the bins add may go the other way
             fixed_share=None if directions is None else 0.0,
             params=self._tree_params(self._defaults, given.learning_rate * speed, vector=self._vector_leaves)
-            | ({} if directions is None or self._scheme.has_code else _constraints(directions)),
+            | ({} if directions is None or self._scheme.has_code else _constraints(directions))
+            # the location, behind the user's columns, goes with all of them
+            | _grouped(groups, [len(columns.columns)] if on_residuals else []),
             rounds=max(1, given.n_estimators // speed) if on_residuals else given.n_estimators,
             metric=self.metric,
             early_stopping_rounds=given.early_stopping_rounds,
@@ -200,12 +209,14 @@ class Settings:
     def _defaults(self) -> dict[str, float]:
         return _RESIDUAL_DEFAULTS if self._on_residuals else _DEFAULTS
 
-    def _location(self, booster: XGBoost, features: Features, directions: list[int] | None) -> LocationModels:
+    def _location(
+        self, booster: XGBoost, features: Features, directions: list[int] | None, groups: Groups | None
+    ) -> LocationModels:
         given, stopping = self._given, self._given.early_stopping_rounds
         if self._is_foreign:
             return EstimatorModels(given.location, features, directions, given.n_jobs, stopping)
         params = self._tree_params(_DEFAULTS, given.learning_rate)
-        params |= {} if directions is None else _constraints(directions)
+        params |= ({} if directions is None else _constraints(directions)) | _grouped(groups, [])
         return TreesModels(booster, params, given.n_estimators, stopping, features)
 
     def _directions(self, columns: TableEncoder) -> list[int] | None:
@@ -218,6 +229,18 @@ class Settings:
                 found = hint(str(name), columns.numeric_columns)
                 raise ValueError(f"monotone_constraints: there is no column of numbers {shown(name)}{found}")
         return [wanted.get(name, 0) for name in columns.columns]
+
+    def _interactions(self, columns: TableEncoder) -> Groups | None:
+        """Positions of the features in each group of ``interaction_constraints`` that names columns; None without."""
+        given, names = _groups_of_names(self._given.xgb_params or {}), list(columns.feature_names_in_)
+        if given is None:
+            return None
+        for name in (name for group in given for name in group):
+            if name not in names:
+                raise ValueError(
+                    f"xgb_params: {_INTERACTIONS}: there is no column {shown(name)}{hint(str(name), names)}"
+                )
+        return [[at for at, source in enumerate(columns.sources) if names[source] in group] for group in given]
 
     def _check_monotone(self, wanted: Mapping[Any, Any]) -> None:
         for name, direction in wanted.items():
@@ -295,6 +318,21 @@ class Settings:
             **optional,
             **(given.xgb_params or {}),
         }
+
+
+def _groups_of_names(further: Mapping[str, Any]) -> list[list[str]] | None:
+    """Groups of columns that interact, as names; None where there are none, or as XGBoost's text of numbers."""
+    given = further.get(_INTERACTIONS)
+    if given is None or isinstance(given, str):
+        return None
+    lists = isinstance(given, list | tuple) and all(isinstance(group, list | tuple) for group in given)
+    if not lists or not all(isinstance(name, str) for group in given for name in group):
+        raise ValueError(f"xgb_params: {_INTERACTIONS} is {shown(given)}, expected lists of names of columns")
+    return [list(group) for group in given]
+
+
+def _grouped(groups: Groups | None, beside: list[int]) -> dict[str, Any]:
+    return {} if groups is None else {_INTERACTIONS: str([[*group, *beside] for group in groups])}
 
 
 def _constraints(directions: list[int]) -> dict[str, Any]:

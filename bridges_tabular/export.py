@@ -29,16 +29,18 @@ def to_onnx(model: Any, path: str | PathLike[str], outputs: Sequence[str] | None
     - ``pi`` of shape (n, k), or ``pi_0``, ``pi_1`` and so on of several targets: the masses of the k classes, float32;
       not of schemes without a code.
 
-    They agree with the model's for the same single-precision numbers, up to the rounding of single precision. Infinite
-    numbers, which the model refuses, are not refused. The metadata ``columns`` and ``edges`` hold, in JSON, the names
+    They agree with the model's for the same single-precision numbers, up to the rounding of single precision; trees
+    are one ``TreeEnsembleRegressor`` of ``ai.onnx.ml`` a stage. Infinite numbers, which the model refuses, are not
+    refused. The metadata ``columns`` and ``edges`` hold, in JSON, the names
     of the columns, and the k + 1 edges of the classes of every target in its units. Pi is smoothed by the target's
     code, and wider than the calibrated distribution, of which the graph has the mean alone: its quantiles come from
     ``predict_quantiles``.
 
     Parameters
     ----------
-    model : TabularBridgeRegressor
-        Fitted to numbers and booleans, without ``support`` and ``target_transform``.
+    model : TabularBridgeRegressor or XGBBridgeRegressor
+        Fitted to numbers and booleans, without ``support`` and ``target_transform``; trees on their own location or
+        none, not on that of another library.
     path : path
         A file there is replaced.
     outputs : sequence of str, optional
@@ -49,8 +51,8 @@ def to_onnx(model: Any, path: str | PathLike[str], outputs: Sequence[str] | None
     TypeError
         If the model is none that can be exported.
     ValueError
-        If it reads categories or dates, names the column; or has a transform, or a network that ONNX cannot hold; or
-        for an output that there is not.
+        If it reads categories or dates, names the column; or has a transform, or a network or location that ONNX
+        cannot hold; or for an output that there is not.
     ImportError
         If onnx is not installed.
     sklearn.exceptions.NotFittedError
@@ -62,7 +64,7 @@ def to_onnx(model: Any, path: str | PathLike[str], outputs: Sequence[str] | None
     >>> import bridges_tabular as bt
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = bt.TabularBridgeRegressor(max_epochs=1).fit(X, y)
+    >>> model = bt.XGBBridgeRegressor(n_estimators=20).fit(X, y)
     >>> path = Path(mkdtemp()) / "model.onnx"
     >>> bt.to_onnx(model, path)
     >>> import onnxruntime
@@ -72,11 +74,11 @@ def to_onnx(model: Any, path: str | PathLike[str], outputs: Sequence[str] | None
     True
     """
     if not isinstance(model, BridgeRegressor):
-        raise TypeError(f"to_onnx takes a TabularBridgeRegressor, got {type(model).__name__}")
+        raise TypeError(f"to_onnx takes a TabularBridgeRegressor or XGBBridgeRegressor, got {type(model).__name__}")
     check_is_fitted(model)
     trained = model._trained
     if not isinstance(trained, Exportable):
-        raise TypeError(f"to_onnx takes a TabularBridgeRegressor, got {type(model).__name__}")
+        raise TypeError(f"to_onnx takes a TabularBridgeRegressor or XGBBridgeRegressor, got {type(model).__name__}")
     _check_columns(model)
     if not model.scale_.plain:
         raise ValueError(

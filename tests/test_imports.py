@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from bridges_tabular import XGBBridgeRegressor
 
 
 def run(code):
@@ -22,14 +25,26 @@ def test_the_import_is_light():
         ("import bridges_tabular", "torch pandas sklearn xgboost pytorch_tabular pytorch_lightning"),
         ("import bridges_tabular.cli", "torch pandas sklearn xgboost optuna pytorch_tabular pytorch_lightning"),
         ("import bridges_tabular.core.distribution", "xgboost pytorch_tabular pytorch_lightning"),
-        ("from bridges_tabular import XGBBridgeRegressor", "pytorch_tabular pytorch_lightning"),
+        ("import bridges_tabular; bridges_tabular.XGBBridgeRegressor", "torch pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import TabularBridgeRegressor", "xgboost"),
-        ("from bridges_tabular import PooledBridgeRegressor", "xgboost pytorch_tabular pytorch_lightning"),
-        ("from bridges_tabular import AutoBridgeRegressor", "xgboost pytorch_tabular pytorch_lightning"),
+        ("from bridges_tabular import PooledBridgeRegressor", "torch xgboost pytorch_tabular pytorch_lightning"),
+        ("from bridges_tabular import AutoBridgeRegressor", "torch xgboost pytorch_tabular pytorch_lightning"),
+        ("from bridges_tabular import load", "torch xgboost pytorch_tabular pytorch_lightning"),
     ],
 )
 def test_engines_are_imported_on_use_alone(statement, unwanted):
     assert run(f"{statement}; import sys; print(*(set({unwanted.split()!r}) & sys.modules.keys()))") == []
+
+
+def test_points_of_a_baseline_need_no_torch(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    XGBBridgeRegressor("least_squares", n_estimators=2, n_jobs=1).fit(X, X[:, 0]).save(tmp_path / "model")
+    code = f"""import sys, numpy, bridges_tabular as bt
+X = numpy.random.default_rng(0).normal(size=(60, 2))
+bt.load({str(tmp_path / "model")!r}).predict(X)
+bt.XGBBridgeRegressor("least_squares", calibration="none", n_estimators=2, n_jobs=1).fit(X, X[:, 0]).predict(X)
+print(*({{"torch"}} & sys.modules.keys()))"""
+    assert run(code) == []
 
 
 def test_every_public_name_can_be_imported():

@@ -43,6 +43,28 @@ class Output:
         return cls()
 
 
+class Tree(NamedTuple):
+    """A tree of n nodes, the first its root: a row whose number is below the threshold goes left."""
+
+    left: NDArray[np.int64]
+    """(n,) numbers of nodes, -1 of a leaf."""
+    right: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: Single
+    missing_left: NDArray[np.bool_]
+    outputs: NDArray[np.int64]
+    """(m,), which of a forest's outputs the tree adds to."""
+    values: Single
+    """(n, m), what a leaf adds to each."""
+
+
+class Forest(NamedTuple):
+    """Trees whose sums, on top of a base of shape (r,), are a row's outputs."""
+
+    base: Single
+    trees: list[Tree]
+
+
 class Trees(Protocol):
     """A trained booster."""
 
@@ -60,6 +82,16 @@ class Trees(Protocol):
 
     def importances(self) -> Single:
         """Share of each column in the mean gain of splits, of shape (p,)."""
+        ...
+
+    def forest(self) -> Forest:
+        """Its trees node by node, of features that are numbers all.
+
+        Raises
+        ------
+        RuntimeError
+            If the library's trees are not as they are known.
+        """
         ...
 
     def save(self) -> bytes:

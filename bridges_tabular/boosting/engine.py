@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.booster import Booster, Params, Run, Trees
+from bridges_tabular.boosting.export import trees_graph
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.stored import in_blocks
-from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget
+from bridges_tabular.boosting.targets import PointTarget
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.engine import State, entry
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.words import shown
+
+if TYPE_CHECKING:
+    from bridges_tabular.boosting.binned import BinnedTarget
+    from bridges_tabular.core.codec import TargetCodec
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -43,7 +47,7 @@ class BoostedBridge:
     location : Location or None
     share : float
         Of the mean over the bins in the point, beside the location.
-    target : BoostingTarget
+    target : PointTarget or BinnedTarget
     trees : Trees
         Of the last stage.
     best_iteration : int
@@ -55,7 +59,7 @@ class BoostedBridge:
     features: Features
     location: Location | None
     share: float
-    target: BoostingTarget
+    target: PointTarget | BinnedTarget
     trees: Trees
     best_iteration: int
     best_score: float | None
@@ -64,14 +68,14 @@ class BoostedBridge:
     @property
     def codes(self) -> list[Code | None]:
         """The code that pi was trained on, None without classes."""
-        if not isinstance(self.target, BinnedTarget):
+        if isinstance(self.target, PointTarget):
             return [None]
         return [Code(self.target.codec.encoder, self.target.unit, located=self.location is not None)]
 
     @property
     def codecs(self) -> list[TargetCodec]:
         """Bins, encoder and decoder."""
-        return [self.target.codec] if isinstance(self.target, BinnedTarget) else []
+        return [] if isinstance(self.target, PointTarget) else [self.target.codec]
 
     def forecast(self, X: pd.DataFrame) -> list[Forecast]:
         """Predicted targets, with the class probabilities and locations that they come from."""
@@ -87,7 +91,7 @@ class BoostedBridge:
         point = self.target.decode(margins)
         if location is not None:
             point = location + self.share * point
-        if not isinstance(self.target, BinnedTarget):
+        if isinstance(self.target, PointTarget):
             return Forecast(point)
         return Forecast(point, self.target.probabilities(margins).astype(np.float64), location)
 
@@ -96,6 +100,10 @@ class BoostedBridge:
         if self.location is not None:
             return self.location.importances(self.features)
         return self.features.by_source(self.trees.importances())
+
+    def to_onnx(self) -> Any:
+        """Its graph, see :class:`~bridges_tabular.regressors.engine.Exportable`."""
+        return trees_graph(self)
 
     def state(self) -> State:
         """Plain values, and arrays: those of the target and the features, and the boosters in their own format."""
@@ -126,9 +134,9 @@ class BoostingEngine:
     features : Features
     make_target : callable
         From what the location leaves of training targets (n,), their weights, a RandomState and the fit's Peers to a
-        BoostingTarget.
+        target for trees.
     load_target : callable
-        From arrays to a BoostingTarget.
+        From arrays to a target for trees.
     location : LocationModels or None
         None for no location.
     fixed_share : float or None
@@ -146,8 +154,8 @@ class BoostingEngine:
 
     booster: Booster
     features: Features
-    make_target: Callable[[Floats, Floats | None, np.random.RandomState, Peers], BoostingTarget]
-    load_target: Callable[[Arrays], BoostingTarget]
+    make_target: Callable[[Floats, Floats | None, np.random.RandomState, Peers], PointTarget | BinnedTarget]
+    load_target: Callable[[Arrays], PointTarget | BinnedTarget]
     location: LocationModels | None
     fixed_share: float | None
     params: Params
@@ -229,7 +237,7 @@ class BoostingEngine:
             features, location, share, target, trees, best, entry(state, "best_score", float, type(None)), log
         )
 
-    def _share(self, target: BoostingTarget, trees: Trees, validation: Sample | None) -> float:
+    def _share(self, target: PointTarget | BinnedTarget, trees: Trees, validation: Sample | None) -> float:
         """Share of the mean over the bins in the point, in [0, 1]: the least squares of validation rows, with a prior.
 
         Without the prior, 250 rows came to shares between 0.1 and 1 for no reason, and test errors were up to 1.2 %
@@ -246,7 +254,7 @@ class BoostingEngine:
 
     def _last_stage(
         self,
-        target: BoostingTarget,
+        target: PointTarget | BinnedTarget,
         training: Sample,
         validation: Sample | None,
         seed: int,

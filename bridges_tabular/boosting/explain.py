@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bridges_tabular.boosting.engine import BoostedBridge
 from bridges_tabular.boosting.features import Values
 from bridges_tabular.boosting.location import TreesLocation
-from bridges_tabular.boosting.targets import BinnedTarget
+from bridges_tabular.boosting.targets import PointTarget
+
+if TYPE_CHECKING:
+    from bridges_tabular.boosting.binned import BinnedTarget
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +38,7 @@ def contributions(model: BoostedBridge, values: Values) -> Floats:
     p = values.shape[1]
     if not isinstance(model.location, TreesLocation | None):
         raise ValueError(f"contributions are not known of a location of {model.location.name}'s regressors")
-    if not isinstance(model.target, BinnedTarget):
+    if isinstance(model.target, PointTarget):
         return model.trees.contributions(values)
     located = np.zeros((len(values), p + 1))
     if model.location is not None:

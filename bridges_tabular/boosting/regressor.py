@@ -148,6 +148,8 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
     xgb_params : dict, optional
         Further parameters of XGBoost under its own names, such as ``{"colsample_bylevel": 0.5}``, for every stage.
         Mind that "min_child_weight" of 1 or more silences trees with vector leaves here, whose hessians are small.
+        "interaction_constraints" takes lists of columns by name; a cross-fitted location goes with all of them. Trees
+        with vector leaves hold them from XGBoost 3.4 on, and are refused before.
 
     Attributes
     ----------

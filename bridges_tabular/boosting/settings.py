@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +18,24 @@ from bridges_tabular.boosting.location import LocationModels, TreesModels
 from bridges_tabular.boosting.peers import Peers
 from bridges_tabular.boosting.rehearsal import check_callbacks, check_params
 from bridges_tabular.boosting.several import BoostingEngines
-from bridges_tabular.boosting.targets import BinnedTarget, BoostingTarget, PointTarget
+from bridges_tabular.boosting.targets import PointTarget
 from bridges_tabular.boosting.xgboost import XGBoost
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.core.codec import TargetCodec
-from bridges_tabular.core.objective import BridgeObjective
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.words import hint, shown
 
+if TYPE_CHECKING:
+    from bridges_tabular.boosting.binned import BinnedTarget
+    from bridges_tabular.core.codec import TargetCodec
+    from bridges_tabular.core.objective import BridgeObjective
+
 Floats = NDArray[np.float64]
+Groups = list[list[int]]
+
+_INTERACTIONS = "interaction_constraints"
 
 # bins on residuals: logits of low rank, small trees
 _RANK = 4
@@ -97,8 +103,8 @@ class Settings:
             raise ValueError(
                 f"early_stopping_metric={metric!r} needs a scheme over bins, got scheme={self._given.scheme!r}"
             )
-        weights = self.weights
-        if not weights.alignment_weight + weights.regression_weight > 0:
+        weights = self.weights if self._scheme.moves_code else None
+        if weights is not None and not weights.alignment_weight + weights.regression_weight > 0:
             raise ValueError("alignment_weight and regression_weight are 0: the trees would have nothing to learn")
         if self._given.kernel != PARAMETERS["kernel"].default and not self._scheme.has_kernel:
             raise ValueError(
@@ -126,8 +132,11 @@ class Settings:
         for name in self._given.xgb_params or {}:
             if name in own:
                 raise ValueError(f"xgb_params holds {shown(name)}, which the parameter {own[name]!r} decides")
-        params = self._tree_params(self._defaults, self._given.learning_rate)
-        check_params(params, self._given.xgb_params or {}, self._optional, self._outputs)
+        params, further = self._tree_params(self._defaults, self._given.learning_rate), self._given.xgb_params or {}
+        if _groups_of_names(further) is not None:
+            # the columns are those of a table; whether XGBoost has constraints at all shows without them
+            params[_INTERACTIONS] = "[[0]]"
+        check_params(params, further, self._optional, self._outputs)
 
     @property
     def metric(self) -> str:
@@ -137,6 +146,9 @@ class Settings:
     @property
     def weights(self) -> BridgeObjective:
         """Weights of the objective's terms."""
+        # torch takes a second, which a baseline without bins need not wait for
+        from bridges_tabular.core.objective import BridgeObjective
+
         given = self._given
         if not self._scheme.moves_code:
             return BridgeObjective(0.0, 1.0, 0.0)
@@ -156,7 +168,8 @@ class Settings:
         """The engine of one target, with parameters of XGBoost's own in place of the regressor's."""
         given, on_residuals = self._given, self._on_residuals
         n_jobs = own.get("nthread", given.n_jobs)
-        directions = self._directions(features.columns)
+        columns = features.columns
+        groups, directions = self._interactions(columns), self._directions(columns)
         speed = _RESIDUAL_SPEED if on_residuals else _BINS_SPEED if self._scheme.has_code else 1
         booster = XGBoost(
             features,
@@ -172,11 +185,13 @@ class Settings:
             features=features,
             make_target=self._make_target,
             load_target=self._load_target,
-            location=self._location(booster, features, directions, own) if on_residuals else None,
+            location=self._location(booster, features, directions, groups, own) if on_residuals else None,
             # what the bins add may go the other way
             fixed_share=None if directions is None else 0.0,
             params=self._tree_params(self._defaults, given.learning_rate * speed, vector=self._vector_leaves)
             | ({} if directions is None or self._scheme.has_code else _constraints(directions))
+            # the location, behind the user's columns, goes with all of them
+            | _grouped(groups, [len(columns.columns)] if on_residuals else [])
             | own,
             rounds=max(1, given.n_estimators // speed) if on_residuals else given.n_estimators,
             metric=self.metric,
@@ -206,13 +221,18 @@ class Settings:
         return _RESIDUAL_DEFAULTS if self._on_residuals else _DEFAULTS
 
     def _location(
-        self, booster: XGBoost, features: Features, directions: list[int] | None, own: Params
+        self,
+        booster: XGBoost,
+        features: Features,
+        directions: list[int] | None,
+        groups: Groups | None,
+        own: Params,
     ) -> LocationModels:
         given, stopping = self._given, self._given.early_stopping_rounds
         if self._is_foreign:
             return EstimatorModels(given.location, features, directions, own.get("nthread", given.n_jobs), stopping)
         params = self._tree_params(_DEFAULTS, given.learning_rate) | own
-        params |= {} if directions is None else _constraints(directions)
+        params |= ({} if directions is None else _constraints(directions)) | _grouped(groups, [])
         return TreesModels(booster, params, given.n_estimators, stopping, features)
 
     def _directions(self, columns: TableEncoder) -> list[int] | None:
@@ -225,6 +245,18 @@ class Settings:
                 found = hint(str(name), columns.numeric_columns)
                 raise ValueError(f"monotone_constraints: there is no column of numbers {shown(name)}{found}")
         return [wanted.get(name, 0) for name in columns.columns]
+
+    def _interactions(self, columns: TableEncoder) -> Groups | None:
+        """Positions of the features in each group of ``interaction_constraints`` that names columns; None without."""
+        given, names = _groups_of_names(self._given.xgb_params or {}), list(columns.feature_names_in_)
+        if given is None:
+            return None
+        for name in (name for group in given for name in group):
+            if name not in names:
+                raise ValueError(
+                    f"xgb_params: {_INTERACTIONS}: there is no column {shown(name)}{hint(str(name), names)}"
+                )
+        return [[at for at, source in enumerate(columns.sources) if names[source] in group] for group in given]
 
     def _check_monotone(self, wanted: Mapping[Any, Any]) -> None:
         for name, direction in wanted.items():
@@ -245,18 +277,24 @@ class Settings:
 
     def _make_target(
         self, y: Floats, weight: Floats | None, random: np.random.RandomState, peers: Peers
-    ) -> BoostingTarget:
+    ) -> PointTarget | BinnedTarget:
         if not self._scheme.has_code:
             return PointTarget()
+        from bridges_tabular.boosting.binned import BinnedTarget
+
         rank = _RANK if self._on_residuals else None
         return BinnedTarget.fit(self._codec(), y, weight, rank=rank, weights=self.weights, random=random, peers=peers)
 
-    def _load_target(self, arrays: Arrays) -> BoostingTarget:
+    def _load_target(self, arrays: Arrays) -> PointTarget | BinnedTarget:
         if not self._scheme.has_code:
             return PointTarget()
+        from bridges_tabular.boosting.binned import BinnedTarget
+
         return BinnedTarget.from_arrays(self._codec(), arrays, self.weights)
 
     def _codec(self) -> TargetCodec:
+        from bridges_tabular.core.codec import TargetCodec
+
         given = self._given
         return TargetCodec(
             given.scheme,
@@ -296,6 +334,21 @@ class Settings:
             **optional,
             **(given.xgb_params or {}),
         }
+
+
+def _groups_of_names(further: Mapping[str, Any]) -> list[list[str]] | None:
+    """Groups of columns that interact, as names; None where there are none, or as XGBoost's text of numbers."""
+    given = further.get(_INTERACTIONS)
+    if given is None or isinstance(given, str):
+        return None
+    lists = isinstance(given, list | tuple) and all(isinstance(group, list | tuple) for group in given)
+    if not lists or not all(isinstance(name, str) for group in given for name in group):
+        raise ValueError(f"xgb_params: {_INTERACTIONS} is {shown(given)}, expected lists of names of columns")
+    return [list(group) for group in given]
+
+
+def _grouped(groups: Groups | None, beside: list[int]) -> dict[str, Any]:
+    return {} if groups is None else {_INTERACTIONS: str([[*group, *beside] for group in groups])}
 
 
 def _constraints(directions: list[int]) -> dict[str, Any]:

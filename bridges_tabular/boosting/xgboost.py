@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from xgboost.callback import EarlyStopping, TrainingCallback
 from xgboost.objective import TreeObjective
 
-from bridges_tabular.boosting.booster import Metric, Output, Params, Run
+from bridges_tabular.boosting.booster import Forest, Metric, Output, Params, Run
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.objective import BridgeGradients
 from bridges_tabular.boosting.quantised import quantised
 from bridges_tabular.boosting.stored import AnyValues, StoredValues
+from bridges_tabular.boosting.xgboost_trees import forest_of, with_scalar_leaves
 from bridges_tabular.regressors.prepared import Prepared
 
 Floats = NDArray[np.float64]
@@ -30,8 +31,6 @@ _SAFE_NAMES = str.maketrans({"[": "(", "]": ")", "<": "‹"})
 _LOCATION_NAME = "location"
 _VALIDATION = "validation_0"
 _OWN_METRIC = {"disable_default_eval_metric": True}
-# 32-bit "no parent", as XGBoost writes it for the root of a tree with scalar leaves
-_NO_PARENT = 2**31 - 1
 
 
 class XGBoost:
@@ -255,7 +254,7 @@ class XGBTrees:
 
     def contributions(self, values: Values) -> Floats:
         """SHAP values of the outputs, (n, p + 1) or (n, r, p + 1)."""
-        booster = _with_scalar_leaves(self.booster) if self._output.vector else self.booster
+        booster = with_scalar_leaves(self.booster) if self._output.vector else self.booster
         matrix = self._library.plain(values, not self._output.vector)
         shares: Floats = booster.predict(matrix, pred_contribs=True).astype(np.float64)
         return shares
@@ -267,6 +266,10 @@ class XGBTrees:
         importances = np.array([gain.get(name, 0.0) for name in names], dtype=np.float32)
         total = importances.sum()
         return importances if total == 0 else importances / total
+
+    def forest(self) -> Forest:
+        """Its trees node by node."""
+        return forest_of(self.booster)
 
     def save(self) -> bytes:
         """The booster as UBJSON."""
@@ -333,46 +336,3 @@ def output_params(output: Output, scores: Sequence[str]) -> Params:
         # hessians of k classes are tiny: XGBoost's default of 1 would silence whole trees
         "min_child_weight": 0,
     } | _OWN_METRIC
-
-
-def _with_scalar_leaves(booster: xgb.Booster) -> xgb.Booster:
-    """Return the same trees, copied for each value of a leaf: XGBoost has no SHAP values for vector leaves yet."""
-    model = json.loads(booster.save_raw("json"))
-    try:
-        params = model["learner"]["learner_model_param"]
-        trees = model["learner"]["gradient_booster"]["model"]
-        if "leaf_weights" not in trees["trees"][0]:
-            return booster
-        r = int(params["num_target"])
-        copies = [copy for tree in trees["trees"] for copy in _scalar_copies(tree, r)]
-    except (KeyError, IndexError) as error:
-        raise RuntimeError(
-            f"contributions are not known to XGBoost {xgb.__version__}: its trees lack {error}"
-        ) from None
-    for number, copy in enumerate(copies):
-        copy["id"] = number
-    trees["trees"] = copies
-    trees["tree_info"] = list(range(r)) * (len(copies) // r)
-    trees["iteration_indptr"] = list(range(0, len(copies) + 1, r))
-    trees["gbtree_model_param"]["num_trees"] = str(len(copies))
-    scalar = xgb.Booster()
-    scalar.load_model(bytearray(json.dumps(model).encode()))
-    return scalar
-
-
-def _scalar_copies(tree: dict[str, Any], r: int) -> list[dict[str, Any]]:
-    is_leaf = np.array(tree["left_children"]) == -1
-    right = np.array(tree["right_children"])
-    # a leaf's right child is the number of its row of values
-    values = np.array(tree["leaf_weights"], dtype=np.float64).reshape(-1, r)[right[is_leaf]]
-    shared = {name: entry for name, entry in tree.items() if name != "leaf_weights"}
-    shared["right_children"] = np.where(is_leaf, -1, right).tolist()
-    shared["parents"] = [_NO_PARENT, *tree["parents"][1:]]
-    shared["tree_param"] = tree["tree_param"] | {"size_leaf_vector": "1"}
-    conditions = np.array(tree["split_conditions"], dtype=np.float64)
-    copies = []
-    for column in values.T:
-        conditions[is_leaf] = column
-        weights = np.where(is_leaf, conditions, 0.0)
-        copies.append(shared | {"split_conditions": conditions.tolist(), "base_weights": weights.tolist()})
-    return copies

@@ -5,13 +5,15 @@ Point scores take ``(y_true, y_pred)`` as in scikit-learn; scores of a forecast 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bridges_tabular.core.distribution import BinnedDistribution
+
+if TYPE_CHECKING:
+    import torch
 
 _CALIBRATION_LEVELS = np.arange(1, 100) / 100
 
@@ -209,9 +211,12 @@ def crps_loss(edges: torch.Tensor, masses: torch.Tensor, y: torch.Tensor) -> tor
 
     Examples
     --------
+    >>> import torch
     >>> crps_loss(torch.tensor([0.0, 1.0, 3.0]), torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([1.0, 4.0]))
     tensor([0.2500, 1.8400])
     """
+    import torch
+
     lower, widths, at = edges[..., :-1], edges.diff(dim=-1), y[:, None]
     # dividing by 1 in place of 0 keeps the gradient of an atom's cell finite
     share = ((at - lower) / torch.where(widths > 0, widths, 1.0)).clamp(0.0, 1.0)

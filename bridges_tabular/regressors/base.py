@@ -8,7 +8,7 @@ from copy import copy
 from numbers import Integral
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,6 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors import artifacts, saving
@@ -35,6 +34,9 @@ from bridges_tabular.regressors.rows import Given, Rows, check_validation
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
 from bridges_tabular.regressors.transforms import check_units
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.codec import TargetCodec
 
 Floats = NDArray[np.float64]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.forecast import Code, Forecast, HeldOut
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.codec import TargetCodec
 
 # Held-out rows that calibration uses. From 2,048 to 32,768 of them, the CRPS of simulations stays within 0.1 %, and so
 # many leave conformal coverage a standard deviation of 0.3 %.

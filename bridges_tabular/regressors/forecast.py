@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.calibration import CALIBRATIONS, Calibration, ConformalIntervals, DistributionCalibrator
 from bridges_tabular.core.calibration.centring import centred
 from bridges_tabular.core.distribution import BinnedDistribution
-from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.regressors.scale import TargetScale
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.encoders import TargetEncoder
 
 Floats = NDArray[np.float64]
 

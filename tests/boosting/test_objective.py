@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sklearn.utils import check_random_state
 
 from bridges_tabular.boosting import codes as codes_module
+from bridges_tabular.boosting.binned import BinnedTarget
 from bridges_tabular.boosting.codes import CodecRefit, MovingGradients, TargetCodes, codes_of, project_codes
 from bridges_tabular.boosting.objective import BridgeGradients, ClassLogits, index_polynomials, split_directions
-from bridges_tabular.boosting.targets import BinnedTarget
 from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.core.objective import BridgeObjective
 

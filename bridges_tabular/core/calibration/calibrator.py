@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,10 @@ from bridges_tabular.core.calibration.pooling import NORMAL_QUANTILES, TAIL_WIDT
 from bridges_tabular.core.calibration.residuals import LocalResiduals, thinned
 from bridges_tabular.core.calibration.sharpness import ITERATIONS, best_sharpness
 from bridges_tabular.core.distribution import BinnedDistribution
-from bridges_tabular.core.encoders import TargetEncoder
 from bridges_tabular.core.parameters import PARAMETERS, Calibration
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.encoders import TargetEncoder
 
 # Below so many distinct validation rows nothing is fitted but the width of the tails.
 LEAST_ROWS = 20

@@ -8,14 +8,16 @@ with midpoints g whose expected code, sum_i theta_i psi(g_i), is the prediction 
 from __future__ import annotations
 
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray, midpoints
 from bridges_tabular.core.calibration.residuals import LEVELS
-from bridges_tabular.core.encoders import HardEncoder, TargetEncoder
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.encoders import TargetEncoder
 
 # Fine cells in all, shared out over the classes: 4 to each of 32.
 _FINE_CELLS = 128
@@ -40,6 +42,8 @@ class Deconvolution:
     """
 
     def __init__(self, encoder: TargetEncoder) -> None:
+        from bridges_tabular.core.encoders import HardEncoder
+
         bins = encoder.bins
         self.encoder = encoder
         self.classes = bins.edges
@@ -80,6 +84,8 @@ class Deconvolution:
 
     def deviations(self, pi: FloatArray, iterations: int) -> FloatArray:
         """Quantiles (n, q) at :data:`LEVELS` of the masses after so many iterations, less their mean."""
+        import torch
+
         # without iterations the fine cells say no more than the classes
         edges, masses = (self.edges, self.sharpen(pi, iterations)) if iterations else (self.classes, pi)
         reached = torch.cumsum(torch.from_numpy(masses), 1).numpy()
@@ -117,6 +123,8 @@ class Deconvolution:
 
 def codes(encoder: TargetEncoder, y: FloatArray) -> NDArray[np.float64]:
     """psi(y) of shape (n, k), rows summing to 1, for targets (n,) in the units of the bins."""
+    import torch
+
     tensor = next(chain(encoder.buffers(), encoder.parameters()), None)
     device = None if tensor is None else tensor.device
     with torch.no_grad():

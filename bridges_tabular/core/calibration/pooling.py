@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from bridges_tabular.core._cells import FloatArray, Rows, pick, search_rows
 from bridges_tabular.core.calibration.residuals import LEVELS
@@ -15,7 +15,7 @@ from bridges_tabular.core.calibration.residuals import LEVELS
 TAIL_SHARE = 0.03
 TAIL_WIDTH = 1.5
 
-NORMAL_QUANTILES: FloatArray = torch.special.ndtri(torch.from_numpy(LEVELS)).numpy()
+NORMAL_QUANTILES: FloatArray = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 
 _ANCHORS: FloatArray = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 # Least mass of the normal component beyond an outer edge: a log score stays finite, however far the cells reach.
@@ -51,6 +51,8 @@ class Pool(NamedTuple):
 
     def rows(self) -> Rows:
         """The pool on cells between its edges, with exponential tails."""
+        import torch
+
         widths = [np.diff(part) for part in self.parts]
         sizes = [np.maximum(-part[:, :1], part[:, -1:]) for part in self.parts]
         if any((width <= _LEAST_WIDTH * size).any() for width, size in zip(widths, sizes, strict=True)):
@@ -103,6 +105,8 @@ def _with_tails(edges: FloatArray, masses: FloatArray, ends: FloatArray, deviati
 
 def _normal(z: FloatArray) -> FloatArray:
     """The normal component's cdf at z, times its share; single precision leaves errors of 1e-9."""
+    import torch
+
     value: FloatArray = torch.erf(torch.from_numpy((z * np.sqrt(0.5)).astype(np.float32))).numpy().astype(np.float64)
     value += 1.0
     value *= 0.5 * TAIL_SHARE

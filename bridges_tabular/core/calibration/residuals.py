@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bridges_tabular.core._cells import FloatArray
@@ -283,6 +282,8 @@ def _kernel(square: Ranks, bandwidth: float) -> Ranks:
 
 def _quantiles_of(mass: Ranks, z: FloatArray) -> FloatArray:
     """Quantiles (b, q) at :data:`LEVELS` of increasing z (n,) with masses (b, n), linear between their middles."""
+    import torch
+
     # torch's sum in double precision takes a sixth of numpy's time, whose input has to be converted first
     reached = torch.cumsum(torch.from_numpy(mass), 1, dtype=torch.float64).numpy()
     wanted = LEVELS * reached[:, -1:]
@@ -301,6 +302,8 @@ def _quantiles_of(mass: Ranks, z: FloatArray) -> FloatArray:
 
 def _interpolate(table: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
     """Bilinear interpolation of a table (a, b, q) over the unit square, at (n,) pairs of ranks."""
+    import torch
+
     corners = []
     for size, rank in zip(table.shape[:2], (first, second), strict=True):
         at = rank * (size - 1)

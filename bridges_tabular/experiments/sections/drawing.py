@@ -14,6 +14,8 @@ Figure = dict[str, Any]
 
 # of medium lightness, to stand out on white and on black; apart for the colour-blind (after Okabe and Ito)
 _COLORS = ("#2f7fc1", "#d5622b", "#159a73", "#b565ac", "#c08a00", "#4aa6d6", "#8a8f3a", "#c44e5f")
+# of an order, from first to last (Matplotlib's viridis without its dark and light ends)
+SHADES = ((72, 99, 200), (38, 130, 178), (31, 158, 137), (85, 184, 96), (190, 188, 40))
 # tell models apart that share a colour
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")

@@ -75,7 +75,8 @@ class Marks:
     def names(self) -> NDArray[Any]:
         """Times, or groups, as a table of text and numbers holds them."""
         if self.how == "group":
-            return np.array(self.groups, dtype=object)[self.values]
+            named: NDArray[Any] = np.array(self.groups, dtype=object)[self.values]
+            return named
         return self.values.astype("datetime64[s]").astype(str) if self.is_feature else self.values
 
 

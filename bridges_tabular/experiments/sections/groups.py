@@ -12,6 +12,8 @@ from bridges_tabular.experiments.sections.base import Page, Section
 from bridges_tabular.experiments.sections.in_time import marked
 
 _MOST_GROUPS = 20
+# the coverage of fewer rows is mostly chance
+_ENOUGH_ROWS = 20
 
 
 class Groups(Section):
@@ -30,6 +32,7 @@ class Groups(Section):
         found = rows[rows["mark"].isin(shown)].groupby(["mark", "model"])
         loss, inside = (found[column].mean().unstack("model").loc[shown, models] for column in ("loss", "inside"))
         order = loss.mean(axis="columns").sort_values(ascending=False, kind="stable").index
+        cells = zip(loss.loc[order].to_numpy(), inside.loc[order].to_numpy(), strict=True)
         return {
             "column": run.table["by"]["column"],
             "models": models,
@@ -39,24 +42,21 @@ class Groups(Section):
                     "group": group,
                     "n": int(sizes[group]),
                     "cells": [
-                        {"loss": f"{loss.at[group, name]:,.4g}", "coverage": _share(inside.at[group, name])}
-                        for name in models
+                        {"loss": f"{mean:,.4g}", "coverage": "" if np.isnan(share) else f"{share:.2f}"}
+                        for mean, share in zip(losses, shares, strict=True)
                     ],
                 }
-                for group in order
+                for group, (losses, shares) in zip(order, cells, strict=True)
             ],
             "spread": _spread(rows, models),
+            "enough": _ENOUGH_ROWS,
         }
-
-
-def _share(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
 
 
 def _spread(rows: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
     """Least and greatest coverage over the groups of many rows, by model."""
-    found = rows.dropna(subset="inside").groupby(["model", "mark"])["inside"].agg(["mean", "size"])
-    found = found[found["size"] >= 20]["mean"]
+    sized = rows.dropna(subset="inside").groupby(["model", "mark"])["inside"].agg(["mean", "size"])
+    found = sized.loc[sized["size"] >= _ENOUGH_ROWS, "mean"]
     with_any = set(found.index.get_level_values("model"))
     return [
         {"model": name, "low": f"{found[name].min():.2f}", "high": f"{found[name].max():.2f}"}

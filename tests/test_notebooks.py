@@ -19,6 +19,8 @@ def test_the_notebooks_are_there() -> None:
         "02_study",
         "03_xgboost_comparison",
         "04_inside_pytorch_tabular",
+        "05_decisions",
+        "06_demand_in_time",
     ]
 
 

@@ -99,8 +99,7 @@ class Comparison:
         from bridges_tabular.experiments.reporting import render_report
 
         contents = {RESULTS: self.results, PREDICTIONS: self.predictions, CURVES: self.curves, **self.collected}
-        if not self.errors.empty:
-            contents[ERRORS] = self.errors
+        contents[ERRORS] = self.errors
         with folders.new_folder(out, overwrite, {"class": type(self).__name__} | header, kept) as folder:
             (folder / folders.CONFIG_FILE).write_text(self.experiment.to_yaml(), encoding="utf-8")
             for file, content in contents.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +27,8 @@ _PIPE_WIDTH = 140
 # the columns that a narrow terminal has to do without, the first to go first
 _EXPENDABLE = sorted((score for score in SCORES if score.expendable), key=lambda score: -score.expendable)
 _TOTAL = 1000
+# what follows the last step of a fit: it is calibrated, and scored
+_STEPS = 0.99
 # of columns in a table that nobody scrolls through
 _MOST_COLUMNS = 20
 
@@ -52,11 +54,14 @@ class FitBars:
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
+            # the models take turns: the time that is left to one counts that of the others
+            speed_estimate_period=math.inf,
             # not rich's own test: a colour forced on a pipe does not make it a terminal
             disable=quiet or not sys.stderr.isatty(),
         )
@@ -80,7 +85,7 @@ class FitBars:
             self._progress.update(task, note=f"{table}, seed {seed}")
 
         def advance(done: int, total: int, _: Mapping[str, float]) -> None:
-            share = (before + done / max(total, 1)) / self._n_splits
+            share = (before + _STEPS * min(done / max(total, 1), 1.0)) / self._n_splits
             self._progress.update(task, completed=share * _TOTAL)
 
         return advance

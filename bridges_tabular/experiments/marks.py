@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -31,12 +31,15 @@ class Marks:
         Times that can be sorted; codes of groups; or "train", "validation" and "test".
     is_feature : bool
         Whether models see the column: one of dates, in the parts that they are expanded into, and no other.
+    groups : tuple of str
+        Names of the groups, by their codes.
     """
 
     how: How
     column: str
     values: NDArray[Any]
     is_feature: bool = False
+    groups: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, frame: pd.DataFrame, block: SplitBlock) -> Self | None:
@@ -60,11 +63,21 @@ class Marks:
         if how == "time":
             values = _times(column, name)
             return cls(how, name, values, bool(np.issubdtype(values.dtype, np.datetime64)))
-        return cls(how, name, _groups(column) if how == "group" else _parts(column, name))
+        if how == "group":
+            codes, groups = pd.factorize(column.astype(object), sort=False)
+            return cls(how, name, codes.astype(np.int64), groups=tuple(map(str, groups)))
+        return cls(how, name, _parts(column, name))
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Some of the rows, by number."""
-        return type(self)(self.how, self.column, self.values[rows], self.is_feature)
+        return replace(self, values=self.values[rows])
+
+    def names(self) -> NDArray[Any]:
+        """Times, or groups, as a table of text and numbers holds them."""
+        if self.how == "group":
+            named: NDArray[Any] = np.array(self.groups, dtype=object)[self.values]
+            return named
+        return self.values.astype("datetime64[s]").astype(str) if self.is_feature else self.values
 
 
 def _times(column: pd.Series[Any], name: str) -> NDArray[Any]:
@@ -83,11 +96,6 @@ def _times(column: pd.Series[Any], name: str) -> NDArray[Any]:
             " date like 2024-05-31"
         )
     return numbers
-
-
-def _groups(column: pd.Series[Any]) -> NDArray[np.int64]:
-    codes, _ = pd.factorize(column.astype(object), sort=False)
-    return codes.astype(np.int64)
 
 
 def _parts(column: pd.Series[Any], name: str) -> NDArray[Any]:

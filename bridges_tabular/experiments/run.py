@@ -35,10 +35,13 @@ class File:
     name : str
     columns : tuple of str
         Of a DataFrame, kept as CSV. Without any, the content is a list of dict, kept as JSON.
+    optional : bool
+        Whether a run without such content has no such file.
     """
 
     name: str
     columns: tuple[str, ...] = ()
+    optional: bool = False
 
     def join(self, contents: Sequence[Any]) -> Any:
         """Put the contents of several tables, or fits, together."""
@@ -52,6 +55,8 @@ class File:
 
     def write(self, folder: Path, content: Any) -> None:
         """Write a content into the folder of a run."""
+        if self.optional and not len(content):
+            return
         if self.columns:
             content.to_csv(folder / self.name, index=False)
         else:
@@ -65,6 +70,8 @@ class File:
         ExperimentError
             If the file is missing or holds something else; in one line that names it.
         """
+        if self.optional and not (folder / self.name).exists():
+            return self.join([])
         if not self.columns:
             return _read(folder / self.name, _json)
         frame = _read(folder / self.name, read_table)
@@ -84,7 +91,7 @@ RESULTS = File(RESULTS_FILE, RESULT_COLUMNS)
 PREDICTIONS = File("predictions.csv", PREDICTION_COLUMNS)
 CURVES = File("curves.csv", CURVE_COLUMNS)
 # there if any fit has failed
-ERRORS = File("errors.csv", ("table", "model", "seed", "error", "traceback"))
+ERRORS = File("errors.csv", ("table", "model", "seed", "error", "traceback"), optional=True)
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ class Run:
             curves=CURVES.read(run),
             collected={file: file.read(run) for file in files},
             facts=_read(run / FACTS_FILE, _json),
-            errors=ERRORS.read(run) if (run / ERRORS.name).exists() else ERRORS.join([]),
+            errors=ERRORS.read(run),
         )
         baseline = read.experiment.report.baseline
         if baseline is not None and baseline not in read.models:

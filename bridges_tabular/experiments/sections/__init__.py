@@ -9,9 +9,13 @@ from bridges_tabular.experiments.sections.distributions import Distributions
 from bridges_tabular.experiments.sections.failures import Failures
 from bridges_tabular.experiments.sections.features import Features
 from bridges_tabular.experiments.sections.findings import Findings
+from bridges_tabular.experiments.sections.groups import Groups
+from bridges_tabular.experiments.sections.in_time import InTime
 from bridges_tabular.experiments.sections.learned import Learned
 from bridges_tabular.experiments.sections.look import Look
+from bridges_tabular.experiments.sections.pools import Pools
 from bridges_tabular.experiments.sections.scores import Scores
+from bridges_tabular.experiments.sections.shift import Shift
 from bridges_tabular.experiments.sections.time import Time
 from bridges_tabular.experiments.sections.truth import Truth
 
@@ -26,7 +30,11 @@ OF_TABLE = (
     Time(),
     Truth(),
     Calibration(),
+    InTime(),
+    Groups(),
+    Shift(),
     Distributions(),
+    Pools(),
     Learned(),
     Features(),
     Curves(),

@@ -44,7 +44,10 @@ class Across(Section):
             for score, ranking in rankings.items()
             if ranking is not None
         ]
-        return {"found": found, "fewest_tables": statistics.FEWEST_TABLES} if found else None
+        if not found:
+            return None
+        reachable = statistics.least_signed_rank(len(run.tables), 1)
+        return {"found": found, "fewest_tables": statistics.FEWEST_TABLES, "reachable": f"{reachable:.2g}"}
 
 
 def _show(ranking: Ranking, heading: str, baseline: str, page: Page) -> dict[str, Any]:

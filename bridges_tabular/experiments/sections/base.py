@@ -94,8 +94,11 @@ class Section(ABC):
 
     def join(self, first: FirstSplit) -> Any:
         """Return the content of ``file`` for one table, from what was kept of its models."""
-        assert self.file is not None
-        return self.file.join([part.collected[self.file] for part in first.parts.values()])
+        file = self.file
+        assert file is not None
+        # a fit that was kept has no file where it had nothing to say
+        parts = [part for part in first.parts.values() if not file.optional or file in part.collected]
+        return file.join([part.collected[file] for part in parts])
 
     @abstractmethod
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bridges_tabular.experiments import statistics
@@ -27,6 +28,8 @@ from bridges_tabular.experiments.sections.drawing import (
 
 # fewer splits than these see large differences alone
 _ENOUGH_SEEDS = 5
+# beside the points of a plot: in their own spread, and at least in standard errors
+_MOST_ROOM, _LEAST_REACH = 3.0, 3.0
 
 
 class Differences(Section):
@@ -52,6 +55,7 @@ class Differences(Section):
         return {
             "found": found,
             "needed": f"{statistics.interval_reach(n, statistics.LEVEL / compared):.1f}" if few else "",
+            "reach": f"{statistics.interval_reach(n):.1f}" if n > 1 else "",
         }
 
 
@@ -146,8 +150,23 @@ def difference_figure(
     return {
         "data": traces,
         "layout": {
-            "xaxis": axis(f"{heading} against {baseline}, %", nticks=6),
+            "xaxis": axis(f"{heading} against {baseline}, %", nticks=6, range=_shown(found, reach)),
             "yaxis": rows_axis([against.model for against in found]),
         },
         "height": 100 + 42 * len(found),
     }
+
+
+def _shown(found: Sequence[Against], reach: float) -> list[float | None]:
+    """Ends of an axis for the points, zero and the intervals, so far as these do not dwarf the points.
+
+    No error is less than none, and the intervals of two splits reach beyond anything.
+    """
+    known = [against for against in found if np.isfinite(against.percent)]
+    points = np.array([0.0, *(against.percent for against in known)])
+    ends = [against.percent + sign * reach * against.error for against in known for sign in (-1, 1)]
+    room = max(_MOST_ROOM * float(np.ptp(points)), *(_LEAST_REACH * against.error for against in known), 0.1)
+    low = max(min([*ends, 0.0]), float(points.min()) - room, -100.0)
+    high = min(max([*ends, 0.0]), float(points.max()) + room)
+    margin = 0.05 * (high - low)
+    return digits([low - margin, high + margin])

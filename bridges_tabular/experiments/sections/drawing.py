@@ -14,12 +14,16 @@ Figure = dict[str, Any]
 
 # of medium lightness, to stand out on white and on black; apart for the colour-blind (after Okabe and Ito)
 _COLORS = ("#2f7fc1", "#d5622b", "#159a73", "#b565ac", "#c08a00", "#4aa6d6", "#8a8f3a", "#c44e5f")
+# of an order, from first to last (Matplotlib's viridis without its dark and light ends)
+SHADES = ((72, 99, 200), (38, 130, 178), (31, 158, 137), (85, 184, 96), (190, 188, 40))
 # tell models apart that share a colour
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 
 # the page paints these in the colours of its text
 INK, SOFT = "ink", "soft"
+# of an axis of some 300 pixels
+_MOST_TICKS = 8
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,33 @@ def log_axis(title: str, values: Any, margin: float = 1.25) -> Figure:
     low, high = float(np.min(values)) / margin, float(np.max(values)) * margin
     if not low > 0:
         return axis(title)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 4:
-            break
+    ticks = log_ticks(low, high)
     return axis(
         f"{title} (log scale)",
         type="log",
         range=np.log10([low, high]).round(4).tolist(),
         tickvals=digits(ticks),
-        ticktext=[f"{tick:,.10g}" for tick in ticks],
+        ticktext=[f"{tick:.5g}" if tick >= 1e7 or tick < 1e-4 else f"{tick:,.10g}" for tick in ticks],
     )
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return three to eight round numbers between two positive ones, far enough apart on a log scale to be read."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 3:
+            return ticks[:: -(-len(ticks) // _MOST_TICKS)]
+    # within a short range a log scale is nearly a linear one
+    raw = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(raw))
+    for factor in (5, 2, 1, 0.5, 0.2):
+        step = factor * power
+        ticks = [float(i * step) for i in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+        if len(ticks) >= 3:
+            break
+    return ticks[:: -(-len(ticks) // _MOST_TICKS)]
 
 
 def by_model(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -11,13 +11,11 @@ from scipy.stats import entropy
 
 from bridges_tabular.experiments.run import File, Run
 from bridges_tabular.experiments.sections.base import FittedModel, Page, Section
-from bridges_tabular.experiments.sections.drawing import SOFT, Figure, Look, axis, digits, line, reference
+from bridges_tabular.experiments.sections.drawing import SHADES, SOFT, Figure, Look, axis, digits, line, reference
 
 _GRID = 240
 _HISTOGRAM_CELLS = 60
 _MAX_CURVES = 32
-# from the first class to the last (Matplotlib's viridis without its dark and light ends)
-_SCALE = ((72, 99, 200), (38, 130, 178), (31, 158, 137), (85, 184, 96), (190, 188, 40))
 
 
 class Learned(Section):
@@ -250,6 +248,6 @@ def _middle(encoder: dict[str, Any]) -> list[float | None]:
 
 
 def _shade(position: float) -> str:
-    at = position * (len(_SCALE) - 1)
-    color = [round(float(np.interp(at, range(len(_SCALE)), channel))) for channel in zip(*_SCALE, strict=True)]
+    at = position * (len(SHADES) - 1)
+    color = [round(float(np.interp(at, range(len(SHADES)), channel))) for channel in zip(*SHADES, strict=True)]
     return "#{:02x}{:02x}{:02x}".format(*color)

@@ -66,7 +66,7 @@ def truth_figure(shown: pd.DataFrame, look: Look, ends: list[float], target: str
         "marker": {"size": 4.5, "opacity": 0.45, "color": look.color, "symbol": look.symbol},
         "hovertemplate": "%{text}<br>true %{x}<br>predicted %{y}<extra></extra>",
     }
-    square: Figure = {"range": ends, "nticks": 4, "tickangle": 0}
+    square: Figure = {"range": ends, "nticks": 5, "tickangle": 0}
     if max(map(abs, ends)) >= 10_000:
         # 15k: long numbers would run into each other
         square["tickformat"] = "~s"

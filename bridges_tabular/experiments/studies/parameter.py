@@ -34,7 +34,7 @@ class Parameter:
     arguments : dict
         Of ``suggest_int``, ``suggest_float`` or ``suggest_categorical`` of an Optuna trial.
     null : int, float, str, bool or None
-        What the regressor takes for None, where that is its default.
+        What the regressor takes for None, where that is its default; of choices, for a reader.
     """
 
     name: str

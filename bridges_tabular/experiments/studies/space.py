@@ -47,7 +47,7 @@ class Space:
         return {
             parameter.name: {"type": parameter.kind}
             | {key: list(value) if key == "choices" else value for key, value in parameter.arguments.items()}
-            | ({} if parameter.null is None else {"default": parameter.null})
+            | ({} if parameter.null is None or parameter.kind == "categorical" else {"default": parameter.null})
             for parameter in self.parameters
         }
 

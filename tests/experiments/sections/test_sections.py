@@ -19,7 +19,9 @@ def test_a_section_with_a_heading_is_in_the_bar() -> None:
 
 
 def test_a_section_with_a_file_collects_its_content() -> None:
-    assert [file.name for file in sections.COLLECTING] == ["examples.json", "encoders.json", "importance.csv"]
+    assert [file.name for file in sections.COLLECTING] == [
+        *("marks.csv", "shift.json", "examples.json", "pools.json", "encoders.json", "importance.csv"),
+    ]
     for file, section in sections.COLLECTING.items():
         assert section.file is file
         assert section.file is not None

@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bridges_tabular.boosting.booster import Params
 from bridges_tabular.boosting.engine import BoostedBridge, BoostingEngine
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.core.codec import TargetCodec
 from bridges_tabular.regressors.engine import State, entry
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.progress import Report, Scores
 from bridges_tabular.regressors.rows import Rows
 from bridges_tabular.regressors.words import shown
+
+if TYPE_CHECKING:
+    from bridges_tabular.core.codec import TargetCodec
 
 
 @dataclass

@@ -43,7 +43,7 @@ def test_the_share_has_the_least_squared_error_on_the_validation_rows(estimator:
     base = location(model, X[WATCHED])
     added, left = model.predict(X[WATCHED]) - base, Y[WATCHED] - base
     assert np.abs(added).max() > 1e-3
-    share = model._bridge.share
+    share = model._bridges[0].share
     mean, weight = added / share, weight[WATCHED] / weight[WATCHED].mean()
     noise = np.average(np.square(left - mean), weights=weight)
     shares = np.linspace(0, 1, 1001)
@@ -69,7 +69,7 @@ def test_bins_that_do_not_help_are_left_out_of_the_point() -> None:
 
 def test_all_of_the_mean_is_in_it_without_validation_rows() -> None:
     model = XGBBridgeRegressor(early_stopping_rounds=None, **SMALL).fit(X, Y)
-    assert model._bridge.share == 1.0
+    assert model._bridges[0].share == 1.0
     assert np.abs(model.predict(X) - location(model, X)).max() > 1e-3
 
 
@@ -77,7 +77,7 @@ def test_contributions_sum_to_the_point_whatever_the_share(tmp_path: Path) -> No
     model = XGBBridgeRegressor(**SMALL | {"n_estimators": 150}).fit(
         X[TRAIN], Y[TRAIN], eval_set=(X[WATCHED], Y[WATCHED])
     )
-    model._bridge.share = 0.37
+    model._bridges[0].share = 0.37
     model.save(tmp_path / "m")
     again = bridges_tabular.load(tmp_path / "m")
     np.testing.assert_array_equal(again.predict(X), model.predict(X))

@@ -17,6 +17,7 @@ from bridges_tabular import (
     TabularBridgeRegressor,
     XGBBridgeRegressor,
 )
+from bridges_tabular.boosting.location import Sample
 from bridges_tabular.regressors import base, rows
 from bridges_tabular.regressors.groups import ranked
 from bridges_tabular.regressors.rows import Rows
@@ -88,18 +89,14 @@ def test_without_groups_they_are(parts: list[Rows]) -> None:
 
 @pytest.mark.parametrize("location", ["cross_fitted", LinearRegression()])
 def test_folds_of_a_location_are_of_whole_groups(location: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bridges_tabular.boosting.foreign as foreign
-    import bridges_tabular.boosting.location as of_trees
+    assign, found = Sample.folds, []
 
-    module, found = (of_trees if isinstance(location, str) else foreign), []
-    assign = module.assign_folds
-
-    def recorded(training: Any, random: Any) -> Any:
+    def recorded(training: Sample, random: Any) -> Any:
         folds = assign(training, random)
-        found.append((training.X["row"].to_numpy(), folds))
+        found.append((training.X["row"].to_numpy(), folds.of_rows))
         return folds
 
-    monkeypatch.setattr(module, "assign_folds", recorded)
+    monkeypatch.setattr(Sample, "folds", recorded)
     trees(location=location).fit(X, Y, groups=NAMES)
     ((numbers, folds),) = found
     assert set(folds) == {0, 1, 2, 3}

@@ -194,6 +194,19 @@ def test_empty_partitions_and_unknown_divisions(client: Any, fitted: Any) -> Non
 
 
 @processes
+def test_files_of_many_columns(client: Any, tmp_path: Any) -> None:
+    # Dask would read several files as one partition of a single column
+    wide = X.assign(**{f"other{j}": 0.0 for j in range(9)}, price=Y)
+    for part in range(4):
+        wide[300 * part : 300 * part + 300].to_parquet(tmp_path / f"{part}.parquet")
+    table = dd.read_parquet(tmp_path / "*.parquet")
+    features = table.drop(columns=["price"])
+    model = DaskXGBBridgeRegressor(**SMALL).fit(features, table["price"])
+    assert model.facts_["rows"] > 0.7 * N
+    assert np.std(model.predict(features).compute() - Y) < 0.6 * np.std(Y)
+
+
+@processes
 def test_columns_of_categories_known_and_unknown(client: Any) -> None:
     # each partition has categories of its own
     order = np.argsort(X["c"].to_numpy(), kind="stable")

@@ -64,7 +64,7 @@ def table_parts(X: Any, called: str = "X") -> list[Any]:
     """
     if isinstance(X, dd.DataFrame):
         check_columns(X._meta)
-        return list(X.to_delayed())
+        return _frame_parts(X)
     if not isinstance(X, da.Array):
         raise TypeError(
             f"{called} is a {type(X).__name__}, expected a dask DataFrame or Array; XGBBridgeRegressor takes the others"
@@ -125,4 +125,9 @@ def _column_parts(column: Any, called: str) -> list[Any] | None:
         return list(column.to_delayed().ravel())
     if not isinstance(column, dd.Series | dd.DataFrame):
         raise TypeError(f"{called} is a {type(column).__name__}, expected a dask Series or Array")
-    return list(column.to_delayed())
+    return _frame_parts(column)
+
+
+def _frame_parts(frame: Any) -> list[Any]:
+    """Its partitions: Dask's whole optimization would read several of a file's as one, by how many columns are used."""
+    return list(frame.simplify().to_delayed(optimize_graph=False))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +57,29 @@ class StoredValues:
 
     def blocks(self) -> Iterator[Values]:
         """Arrays of some rows each, in order; none is empty."""
-        n, p = self.stored
+        n = self.stored[0]
         size = max(1, _BLOCK_SIZE // self.shape[1])
+        for start in range(0, n, size):
+            at = slice(start, min(start + size, n))
+            block = self.read([at])
+            if self.rows is not None:
+                block = block[self.rows[at]]
+            if len(block):
+                yield block
+
+    def read(self, stretches: Sequence[slice]) -> Values:
+        """The file's rows between some starts and stops, one stretch after the other, of shape (n, p)."""
+        columns = self.stored[1]
+        sizes = [at.stop - at.start for at in stretches]
+        values = np.empty((sum(sizes), self.shape[1]), np.float32)
         with self.file.open("rb") as file:
-            for start in range(0, n, size):
-                at = slice(start, min(start + size, n))
-                block = np.fromfile(file, np.float32, (at.stop - start) * p).reshape(-1, p)
-                if self.beside:
-                    block = np.column_stack([block, *(column[at] for column in self.beside)])
-                if self.rows is not None:
-                    block = block[self.rows[at]]
-                if len(block):
-                    yield block
+            for at, size, end in zip(stretches, sizes, accumulate(sizes), strict=True):
+                file.seek(at.start * columns * values.itemsize)
+                own = values[end - size : end]
+                own[:, :columns] = np.fromfile(file, np.float32, size * columns).reshape(size, columns)
+                for position, column in enumerate(self.beside, columns):
+                    own[:, position] = column[at]
+        return values
 
 
 class ValuesWriter:

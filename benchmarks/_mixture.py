@@ -44,7 +44,7 @@ class MixtureNetwork:
         engine = self._template._engine(TableEncoder().fit(*(rows.X for rows in parts)), Prepared())
         self._features = FeatureTensors(engine.columns).fit(parts[0].X)
         torch.manual_seed(seed)
-        self.network = engine.new_model(self._features, parts[0], seed).inner
+        self.network = engine.new_model(self._features, parts[0], parts[0], seed).inner
         units = self._config | {"input_dim": self.network.backbone.output_dim}
         self.head = MixtureDensityHead(OmegaConf.create(units))
         rows, held_out = (engine.table(self._features, part).columns for part in parts)

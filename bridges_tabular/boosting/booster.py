@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.boosting.features import Values
 from bridges_tabular.boosting.objective import BridgeGradients
-from bridges_tabular.boosting.stored import AnyValues
+from bridges_tabular.regressors.stored import AnyValues
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]

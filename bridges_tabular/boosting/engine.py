@@ -15,13 +15,13 @@ from bridges_tabular.boosting.export import trees_graph
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Location, LocationModels, Sample, load_trees
 from bridges_tabular.boosting.peers import Peers
-from bridges_tabular.boosting.stored import in_blocks
 from bridges_tabular.boosting.targets import PointTarget
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.engine import State, entry
 from bridges_tabular.regressors.forecast import Code, Forecast
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
+from bridges_tabular.regressors.stored import in_blocks
 from bridges_tabular.regressors.words import shown
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from bridges_tabular.boosting.booster import Booster, Output, Params, Trees
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.peers import ALONE, FOLDS, Folds, Peers
-from bridges_tabular.boosting.stored import AnyValues, StoredValues, in_blocks
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.groups import ranked
 from bridges_tabular.regressors.lines import in_one_line
+from bridges_tabular.regressors.stored import AnyValues, StoredValues, in_blocks
 from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]

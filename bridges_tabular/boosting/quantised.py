@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import xgboost as xgb
 
-from bridges_tabular.boosting.stored import StoredValues
+from bridges_tabular.regressors.stored import StoredValues
+
+# Of a feature of a row in XGBoost's quantised form: the number of its quantile, by rows and by columns; with missing
+# values the former takes four bytes.
+_BYTES = 5
+# The share of the machine's memory that one matrix may take: two or three are held at a time, beside what boosting
+# keeps of each row anyway.
+_SHARE = 0.125
+_UNKNOWN_MEMORY = 8 << 30
+_LIMIT_FILE = Path("/sys/fs/cgroup/memory.max")
 
 _numbers = count()
 
@@ -26,10 +37,15 @@ def quantised(values: StoredValues, ref: xgb.DMatrix | None, description: dict[s
     """
     of_blocks = {name: description[name] for name in ("weight", "feature_names", "feature_types")}
     of_matrix = {name: value for name, value in description.items() if name not in of_blocks}
-    if values.fits_in_memory:
+    if fits_in_memory(values):
         return xgb.QuantileDMatrix(_Blocks(values, of_blocks, None), ref=ref, **of_matrix)
     prefix = values.file.with_name(f"matrix-{next(_numbers)}")
     return xgb.ExtMemQuantileDMatrix(_Blocks(values, of_blocks, str(prefix)), ref=ref, **of_matrix)
+
+
+def fits_in_memory(values: StoredValues) -> bool:
+    """Whether XGBoost's quantised form of so many features takes a small part of the machine's memory."""
+    return len(values) * values.shape[1] * _BYTES < _SHARE * _memory()
 
 
 class _Blocks(xgb.DataIter):
@@ -52,3 +68,13 @@ class _Blocks(xgb.DataIter):
         self._start = rows.stop
         input_data(data=block, **self._description | {"weight": None if self._weight is None else self._weight[rows]})
         return True
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may take."""
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        machine = _UNKNOWN_MEMORY
+    limit = _LIMIT_FILE.read_text().strip() if _LIMIT_FILE.is_file() else ""
+    return min(machine, int(limit)) if limit.isdecimal() else machine

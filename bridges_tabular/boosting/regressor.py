@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from numbers import Integral, Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -19,10 +17,12 @@ from bridges_tabular.boosting.foreign import plain_location
 from bridges_tabular.boosting.settings import Settings
 from bridges_tabular.boosting.several import BoostingEngines
 from bridges_tabular.core.parameters import PARAMETERS
-from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS, BridgeRegressor
+from bridges_tabular.regressors.base import CALIBRATION_CONSTRAINTS
 from bridges_tabular.regressors.constraints import constraints
+from bridges_tabular.regressors.engine import Trained
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report, printed
+from bridges_tabular.regressors.streamed import Divided, PastMemory
 from bridges_tabular.regressors.tables import TableEncoder
 from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
@@ -38,7 +38,7 @@ _SHARED = (
 )
 
 
-class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
+class XGBBridgeRegressor(FittedTrees, PastMemory):
     """Regression with XGBoost over bins: the mean of boosted trees, and a full predictive distribution.
 
     With ``location="cross_fitted"`` there are stages. First a *location*: a squared-error model of all training rows,
@@ -365,16 +365,6 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         """
         # idle threads of a BLAS spin for a while, on the cores that XGBoost needs next
         with threadpool_limits(1, user_api="blas"), printed(as_report(report), verbose) as heard:
-            if isinstance(y, str):
-                if not (exposure is exposure_val is groups is None):
-                    raise ValueError("where y names a column, neither exposures nor groups are taken")
-                self.check_params()
-                fitted = copy(self)
-                streamed.fit(fitted, *streamed.sources(X, y, sample_weight, eval_set, X_val, y_val), heard)
-                self.__dict__ = fitted.__dict__
-                return self
-            if isinstance(X, str | Path):
-                raise ValueError(f"X={str(X)!r} names files: y must be the name of the target's column in them")
             return super().fit(
                 X,
                 y,
@@ -408,6 +398,12 @@ class XGBBridgeRegressor(FittedTrees, BridgeRegressor):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+    def _check_stream(self) -> None:
+        streamed.check(self)
+
+    def _train_stream(self, rows: Divided, seed: int, report: Report) -> Trained:
+        return streamed.train(self, rows, seed, report)
 
     def _engine(self, columns: TableEncoder, prepared: Prepared) -> BoostingEngines:
         return self._settings().engine(columns, prepared)

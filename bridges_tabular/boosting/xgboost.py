@@ -19,9 +19,9 @@ from bridges_tabular.boosting.booster import Forest, Metric, Output, Params, Run
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.objective import BridgeGradients
 from bridges_tabular.boosting.quantised import quantised
-from bridges_tabular.boosting.stored import AnyValues, StoredValues
 from bridges_tabular.boosting.xgboost_trees import forest_of, with_scalar_leaves
 from bridges_tabular.regressors.prepared import Prepared
+from bridges_tabular.regressors.stored import AnyValues, StoredValues
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]

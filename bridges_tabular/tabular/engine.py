@@ -34,6 +34,7 @@ from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.inner import inferred_config, plain
 from bridges_tabular.tabular.limits import Limited
 from bridges_tabular.tabular.model import BridgeModel
+from bridges_tabular.tabular.stored import StoredBatches
 from bridges_tabular.tabular.training import TrainingOptions, train
 
 Floats = NDArray[np.float64]
@@ -138,7 +139,21 @@ class TabularEngine:
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> TabularTrained:
         """Train on rows whose targets are in standard units, and keep the epoch that did best on the watched ones."""
         features = self._features(rows)
-        model = self.new_model(features, rows, seed)
+        model = self.new_model(features, rows, rows, seed)
+        batches = TrainingRows(self.table(features, rows), self.rows_per_batch(rows), seed)
+        return self.train_model(model, features, rows, batches, watched, seed, report)
+
+    def train_model(
+        self,
+        model: BridgeModel,
+        features: FeatureTensors,
+        rows: Rows,
+        batches: TrainingRows | StoredBatches,
+        watched: Rows | None,
+        seed: int,
+        report: Report,
+    ) -> TabularTrained:
+        """Train a new model on batches of some rows, of which targets and weights are read here."""
         held_out = None if watched is None else self.table(features, watched)
         log: dict[str, list[float | None]] = {}
 
@@ -149,7 +164,7 @@ class TabularEngine:
             report(step, total, scores)
 
         logged = replace(report, listener=heard)
-        best = self._train(model, features, rows, held_out, self.epochs(rows), seed, logged)
+        best = self._train(model, batches, held_out, self.epochs(rows), seed, logged)
         return self._trained(model, features, best, rows, log)
 
     def refit(self, first: TabularTrained, rows: Rows, everything: Rows, seed: int) -> TabularTrained:
@@ -164,8 +179,9 @@ class TabularEngine:
             Those to train on now.
         seed : int
         """
-        model = self.new_model(first.features, rows, seed)
-        best = self._train(model, first.features, everything, None, first.best_epoch + 1, seed, Report())
+        model = self.new_model(first.features, rows, rows, seed)
+        batches = TrainingRows(self.table(first.features, everything), self.rows_per_batch(everything), seed)
+        best = self._train(model, batches, None, first.best_epoch + 1, seed, Report())
         return self._trained(model, first.features, best, everything, first.log)
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays, trusted: Collection[str]) -> TabularTrained:
@@ -185,8 +201,11 @@ class TabularEngine:
         best, log = entry(state, "best_epoch", int), _checked(entry(state, "log", dict))
         return TabularTrained(model, features, best, use, log, self.prepared)
 
-    def new_model(self, features: FeatureTensors, rows: Rows, seed: int) -> BridgeModel:
-        """A network to train: with its bins on the targets of some rows, or as it was at the end of the last fit."""
+    def new_model(self, features: FeatureTensors, rows: Rows, drawn: Rows, seed: int) -> BridgeModel:
+        """A network to train: with its bins on the targets of some rows, or as it was at the end of the last fit.
+
+        What else is fitted before training, such as the bins of embeddings, is fitted to the rows drawn from them.
+        """
         n_targets = rows.y.shape[1]
         epochs, size = self.epochs(rows), self.rows_per_batch(rows)
         bridge, decay = bridge_config(self.params), self.params["weight_decay"]
@@ -196,7 +215,7 @@ class TabularEngine:
             return _continued(self.start, config, inferred)
         with building(seed):
             model = BridgeModel(config, inferred_config=inferred)
-            model.initialise(rows.y, rows.weight, TrainingRows(self.table(features, rows), size, 0))
+            model.initialise(rows.y, rows.weight, TrainingRows(self.table(features, drawn), size, 0))
         return model
 
     def table(self, features: FeatureTensors, rows: Rows) -> TensorTable:
@@ -226,14 +245,12 @@ class TabularEngine:
     def _train(
         self,
         model: BridgeModel,
-        features: FeatureTensors,
-        rows: Rows,
+        batches: TrainingRows | StoredBatches,
         held_out: TensorTable | None,
         epochs: int,
         seed: int,
         report: Report,
     ) -> int:
-        batches = TrainingRows(self.table(features, rows), self.rows_per_batch(rows), seed)
         best = train(model, batches, held_out, epochs, self.options, seed, report)
         model.cpu().eval()
         return best

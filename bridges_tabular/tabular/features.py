@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridges_tabular.core.arrays import Arrays
+from bridges_tabular.regressors.digest import TableDigest
 from bridges_tabular.regressors.tables import TableEncoder
 
 # rows whose numbers stay in the processor's cache while they are worked on
@@ -53,21 +54,46 @@ class FeatureTensors:
     def fit(self, X: pd.DataFrame) -> Self:
         """Learn from training rows of shape (n, p)."""
         numeric, _ = self._columns.transform(X)
+        self._indicators = np.flatnonzero(np.isnan(numeric).any(axis=0))
+        self._scale = _divisor(self._learn(numeric))
+        return self
+
+    def fit_drawn(self, X: pd.DataFrame, digest: TableDigest) -> Self:
+        """Learn from training rows drawn from many, of which a digest is known.
+
+        Medians, means and deviations are those of the rows drawn, and missing values those of all. A deviation is at
+        least what the farthest of all n rows makes of it by itself: its distance from the mean over the root of n.
+        """
+        numeric, _ = self._columns.transform(X)
+        known, _ = self._columns.transform(digest.frame())
+        low, high = np.fmin.reduce(known), np.fmax.reduce(known)
+        # of a column without a known value among those drawn
+        absent = np.isnan(numeric).all(axis=0) & ~np.isnan(low)
+        numeric[:, absent] = low[absent]
+        deviation = self._learn(numeric)
+        reach = np.fmax(np.abs(low - self._mean), np.abs(high - self._mean))
+        least = np.where(low < high, reach / np.sqrt(digest.rows), 0.0)
+        self._scale = _divisor(np.maximum(deviation, least))
+        columns, names = self._columns, self._columns.feature_names_in_
+        pairs = zip(columns.columns, columns.sources, strict=True)
+        sources = [source for name, source in pairs if name not in columns.categories]
+        self._indicators = np.flatnonzero([digest.columns[names[at]].missing > 0 for at in sources])
+        return self
+
+    def _learn(self, numeric: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Learn medians and means of numbers of shape (n, p); return their deviations, 0 of a constant column."""
         present = ~np.isnan(numeric)
         self._median = np.asarray(
             [np.median(column[mask]) if mask.any() else 0.0 for column, mask in zip(numeric.T, present.T, strict=True)]
         )
-        self._indicators = np.flatnonzero(~present.all(axis=0))
         filled = np.where(present, numeric, self._median)
         self._mean = filled.mean(axis=0)
         # squares of the smallest numbers would vanish
         reach = np.abs(filled - self._mean).max(axis=0, initial=0.0)
         reach[reach == 0] = 1.0
-        scale = reach * ((filled - self._mean) / reach).std(axis=0)
+        deviation = reach * ((filled - self._mean) / reach).std(axis=0)
         # rounding leaves a constant column of large numbers a tiny spread, which division would blow up
-        constant = filled.min(axis=0) == filled.max(axis=0)
-        self._scale = np.where(constant | (scale == 0), 1.0, scale)
-        return self
+        return np.where(filled.min(axis=0) == filled.max(axis=0), 0.0, deviation)
 
     def transform(self, X: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Tensors of shapes (n, continuous) and (n, categorical), of types float32 and int64."""
@@ -118,3 +144,7 @@ class FeatureTensors:
         if not np.isin(features._indicators, np.arange(p)).all():
             raise arrays.error("indicators", f"names none of {p} columns")
         return features
+
+
+def _divisor(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(deviation == 0, 1.0, deviation)

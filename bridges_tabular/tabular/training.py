@@ -15,6 +15,7 @@ from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import Draws
 from bridges_tabular.tabular.evaluation import autocast, validation_scores
 from bridges_tabular.tabular.model import BridgeModel
+from bridges_tabular.tabular.stored import StoredBatches
 
 # what may choose the best epoch
 METRICS = ("rmse", "crps", "loss")
@@ -49,7 +50,7 @@ class TrainingOptions:
 
 def train(
     model: BridgeModel,
-    rows: TrainingRows,
+    rows: TrainingRows | StoredBatches,
     watched: TensorTable | None,
     epochs: int,
     options: TrainingOptions,
@@ -61,7 +62,7 @@ def train(
     Parameters
     ----------
     model : BridgeModel
-    rows : TrainingRows
+    rows : TrainingRows or StoredBatches
     watched : TensorTable or None
         Validation rows.
     epochs : int
@@ -82,7 +83,7 @@ def train(
     """
     model.to(options.device)
     network = torch.compile(model.inner) if options.compile else model.inner
-    batches = _with_prepared_targets(model, rows, options.device)
+    batches = rows if isinstance(rows, StoredBatches) else _with_prepared_targets(model, rows, options.device)
     held_out = None if watched is None else watched.to(options.device)
     # the one that chooses the epoch comes last
     names = [*sorted({"rmse", *report.scores} - {options.metric}), options.metric]

@@ -17,8 +17,9 @@ import pytest
 from sklearn.base import clone
 
 from bridges_tabular import XGBBridgeRegressor, load
-from bridges_tabular.boosting import stored
+from bridges_tabular.boosting import quantised
 from bridges_tabular.core.scores import crps
+from bridges_tabular.regressors import stored
 
 FEATURES = ["carat", "depth", "cut", "sold"]
 
@@ -78,7 +79,7 @@ def test_a_stream_gives_the_model_of_the_same_rows_in_memory(params: Any, in_fil
     watched = (held_out[FEATURES], held_out["price"], held_out["copies"])
     expected = regressor(**params).fit(train[FEATURES], train["price"], train["copies"], watched)
     if in_files:
-        monkeypatch.setattr(stored, "_SHARE", 0)
+        monkeypatch.setattr(quantised, "_SHARE", 0)
         monkeypatch.setattr(stored, "_BLOCK_SIZE", 300)
     found = regressor(**params).fit(parts_of(train, 10, 11, 200), "price", "copies", parts_of(held_out, 50))
     np.testing.assert_array_equal(quantiles(found, held_out), quantiles(expected, held_out))
@@ -90,12 +91,12 @@ def test_a_stream_gives_the_model_of_the_same_rows_in_memory(params: Any, in_fil
 
 
 def test_large_features_are_in_files_and_small_ones_in_memory(monkeypatch: Any) -> None:
-    monkeypatch.setattr(stored, "_memory", lambda: 12_800)
+    monkeypatch.setattr(quantised, "_memory", lambda: 12_800)
     small, large = (stored.StoredValues(Path("none"), (n, 4)) for n in (10, 1_000))
-    assert small.fits_in_memory
-    assert not large.fits_in_memory
+    assert quantised.fits_in_memory(small)
+    assert not quantised.fits_in_memory(large)
     # what is meant counts, not what is in the file
-    assert large[np.arange(1_000) < 10].fits_in_memory
+    assert quantised.fits_in_memory(large[np.arange(1_000) < 10])
 
 
 def test_how_rows_are_divided_into_parts_does_not_matter(parquet: Path) -> None:
@@ -248,8 +249,9 @@ _PEAK = """
 import resource, sys
 import numpy as np, pandas as pd
 from bridges_tabular import XGBBridgeRegressor
-from bridges_tabular.boosting import stored
-stored._SHARE, stored._BLOCK_SIZE = 0, 1 << 20
+from bridges_tabular.boosting import quantised
+from bridges_tabular.regressors import stored
+quantised._SHARE, stored._BLOCK_SIZE = 0, 1 << 20
 
 def parts():
     for seed in range(int(sys.argv[1])):

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bridges_tabular.boosting.features import Values
-
-Single = NDArray[np.float32]
+Values = NDArray[np.float32]
 
 # numbers of a block in memory: 64 MiB
 _BLOCK_SIZE = 1 << 24
-# Of a feature of a row in XGBoost's quantised form: the number of its quantile, by rows and by columns; with missing
-# values the former takes four bytes.
-_BYTES = 5
-# The share of the machine's memory that one matrix may take: two or three are held at a time, beside what boosting
-# keeps of each row anyway.
-_SHARE = 0.125
-_UNKNOWN_MEMORY = 8 << 30
-_LIMIT_FILE = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class StoredValues:
 
     file: Path
     stored: tuple[int, int]
-    beside: tuple[Single, ...] = ()
+    beside: tuple[Values, ...] = ()
     rows: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
@@ -61,29 +51,35 @@ class StoredValues:
         assert self.rows is None
         return replace(self, rows=rows)
 
-    def append(self, column: Single) -> StoredValues:
+    def append(self, column: Values) -> StoredValues:
         """With one more column, of shape (rows,)."""
         return replace(self, beside=(*self.beside, column))
 
     def blocks(self) -> Iterator[Values]:
         """Arrays of some rows each, in order; none is empty."""
-        n, p = self.stored
+        n = self.stored[0]
         size = max(1, _BLOCK_SIZE // self.shape[1])
-        with self.file.open("rb") as file:
-            for start in range(0, n, size):
-                at = slice(start, min(start + size, n))
-                block = np.fromfile(file, np.float32, (at.stop - start) * p).reshape(-1, p)
-                if self.beside:
-                    block = np.column_stack([block, *(column[at] for column in self.beside)])
-                if self.rows is not None:
-                    block = block[self.rows[at]]
-                if len(block):
-                    yield block
+        for start in range(0, n, size):
+            at = slice(start, min(start + size, n))
+            block = self.read([at])
+            if self.rows is not None:
+                block = block[self.rows[at]]
+            if len(block):
+                yield block
 
-    @property
-    def fits_in_memory(self) -> bool:
-        """Whether XGBoost's quantised form of so many features takes a small part of the machine's memory."""
-        return len(self) * self.shape[1] * _BYTES < _SHARE * _memory()
+    def read(self, stretches: Sequence[slice]) -> Values:
+        """The file's rows between some starts and stops, one stretch after the other, of shape (n, p)."""
+        columns = self.stored[1]
+        sizes = [at.stop - at.start for at in stretches]
+        values = np.empty((sum(sizes), self.shape[1]), np.float32)
+        with self.file.open("rb") as file:
+            for at, size, end in zip(stretches, sizes, accumulate(sizes), strict=True):
+                file.seek(at.start * columns * values.itemsize)
+                own = values[end - size : end]
+                own[:, :columns] = np.fromfile(file, np.float32, size * columns).reshape(size, columns)
+                for position, column in enumerate(self.beside, columns):
+                    own[:, position] = column[at]
+        return values
 
 
 class ValuesWriter:
@@ -113,24 +109,6 @@ class ValuesWriter:
 AnyValues = Values | StoredValues
 
 
-def blocks_of(values: AnyValues) -> Iterator[Values]:
-    """Features in arrays of some rows each: one where they are in memory."""
-    if isinstance(values, StoredValues):
-        yield from values.blocks()
-    else:
-        yield values
-
-
 def in_blocks(values: AnyValues, of: Callable[[Values], NDArray[Any]]) -> NDArray[Any]:
     """A function of features, row by row, of all of them."""
     return of(values) if not isinstance(values, StoredValues) else np.concatenate([of(one) for one in values.blocks()])
-
-
-def _memory() -> int:
-    """Bytes of memory that this process may take."""
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        machine = _UNKNOWN_MEMORY
-    limit = _LIMIT_FILE.read_text().strip() if _LIMIT_FILE.is_file() else ""
-    return min(machine, int(limit)) if limit.isdecimal() else machine

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
         BridgeConfig,
         BridgeHead,
         BridgeModel,
+        CalibratedTabularModel,
         MemberMLPConfig,
         TabularBridgeRegressor,
         TensorDatamodule,
+        bridge_distribution,
     )
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "BridgeHead": "tabular",
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
+    "CalibratedTabularModel": "tabular",
     "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.calibration",
     "DaskXGBBridgeRegressor": "boosting.dask",
@@ -58,6 +61,7 @@ _HOMES = {
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
+    "bridge_distribution": "tabular",
     "from_trial": "experiments.studies",
     "load": "regressors.artifacts",
     "predict_distribution": "regressors.pipelines",
@@ -72,6 +76,7 @@ __all__ = [
     "BridgeHead",
     "BridgeModel",
     "BridgeObjective",
+    "CalibratedTabularModel",
     "ClassifierBridgeRegressor",
     "ConformalIntervals",
     "DaskXGBBridgeRegressor",
@@ -85,6 +90,7 @@ __all__ = [
     "TabularBridgeRegressor",
     "TensorDatamodule",
     "XGBBridgeRegressor",
+    "bridge_distribution",
     "from_trial",
     "load",
     "predict_distribution",

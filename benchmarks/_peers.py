@@ -159,7 +159,8 @@ def _mean_of(first: str, second: str) -> Alternative:
         models = [ALTERNATIVES[name].fit(split, seed) for name in (first, second)]
         one, other = (model.point(split.validation) for model in models)
         y, trust = split.validation.y, len(one) / (len(one) + PRIOR_ROWS)
-        best = np.clip((y - other) @ (one - other) / max((one - other) @ (one - other), np.finfo(float).tiny), 0, 1)
+        apart = one - other
+        best = np.clip(float((y - other) @ apart) / max(float(apart @ apart), np.finfo(float).tiny), 0, 1)
         weight = trust * best + (1 - trust) / 2
         return Fitted(lambda part: weight * models[0].point(part) + (1 - weight) * models[1].point(part))
 

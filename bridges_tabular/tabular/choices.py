@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable
 from typing import Any
+
+from bridges_tabular.regressors.words import near_miss
 
 
 def unknown(where: str, name: str, known: Iterable[str]) -> str:
     """One line that says that a name is unknown, which one may have been meant, and the choices."""
     choices = [choice for choice in known if choice[0] != "_"]
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = near_miss(name, choices)
+    hint = "" if near is None else f"did you mean {near!r}? "
     return f"{where}: unknown {name!r}; {hint}choices: {', '.join(choices)}"
 
 

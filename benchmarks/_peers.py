@@ -159,7 +159,8 @@ def _mean_of(first: str, second: str) -> Alternative:
         models = [ALTERNATIVES[name].fit(split, seed) for name in (first, second)]
         one, other = (model.point(split.validation) for model in models)
         y, trust = split.validation.y, len(one) / (len(one) + PRIOR_ROWS)
-        best = np.clip((y - other) @ (one - other) / max((one - other) @ (one - other), np.finfo(float).tiny), 0, 1)
+        apart = one - other
+        best = np.clip(float((y - other) @ apart) / max(float(apart @ apart), np.finfo(float).tiny), 0, 1)
         weight = trust * best + (1 - trust) / 2
         return Fitted(lambda part: weight * models[0].point(part) + (1 - weight) * models[1].point(part))
 
@@ -191,6 +192,8 @@ def _network(**params: Any) -> Alternative:
     return _bridge(lambda seed: TabularBridgeRegressor(**params, random_state=seed), "tabular")
 
 
+PLAIN = {"backbone_params": {"input_scale": 0.0}}
+
 # quick ones first: a run that is stopped has them on every table
 ALTERNATIVES = {
     "xgboost": Alternative("xgboost", _xgboost),
@@ -203,8 +206,10 @@ ALTERNATIVES = {
     "bridge_pool": _bridge(_pool, "pooling")._replace(module="catboost"),
     "bridge_network_fast": _network(preset="fast"),
     "bridge_network_best": _network(preset="best"),
-    "bridge_network_bins": _network(least_squares_share=0.0),
-    "bridge_network_least_squares": _network(scheme="least_squares"),
+    # without factors of its inputs: half of the members over bins, all, and none
+    "bridge_network_plain": _network(**PLAIN),
+    "bridge_network_bins": _network(least_squares_share=0.0, **PLAIN),
+    "bridge_network_least_squares": _network(scheme="least_squares", **PLAIN),
     # the default before there were members, over bins and by least squares
     "bridge_single": _network(backbone="CategoryEmbeddingModelConfig"),
     "bridge_single_least_squares": _network(backbone="CategoryEmbeddingModelConfig", scheme="least_squares"),

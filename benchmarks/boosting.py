@@ -70,7 +70,9 @@ def bridge(seed: int, **params: Any) -> Callable[[Split], Outcome]:
     def fit(split: Split) -> Outcome:
         model = XGBBridgeRegressor(n_jobs=THREADS, random_state=seed, **params)
         model.fit(split.train.X, split.train.y, eval_set=(split.validation.X, split.validation.y))
-        rounds = sum(len(next(iter(log.values()))) for log in model.evals_result_.values())
+        logs = model.evals_result_
+        assert isinstance(logs, dict)
+        rounds = sum(len(next(iter(log.values()))) for log in logs.values())
         return Outcome(lambda part: (model.predict(part.X), model.predict_distribution(part.X)), rounds)
 
     return fit

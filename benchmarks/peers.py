@@ -177,7 +177,7 @@ def _report_pool(frame: pd.DataFrame) -> None:
         wide = frame.pivot_table(index=["table", "split"], columns="model", values=score)
         if not {POOL, *POOLED} <= set(wide):
             return
-        logs = np.log(wide[[POOL, *POOLED]].dropna()).groupby(level="table").mean()
+        logs = wide[[POOL, *POOLED]].dropna().map(np.log).groupby(level="table").mean()
         better = int((logs[POOL] < logs[POOLED].min(axis=1)).sum())
         print(f"\n{score.upper()} of {POOL} is below that of each of its members on {better} of {len(logs)} tables")
 

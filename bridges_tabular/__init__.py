@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridges_tabular.core.encoders import HardEncoder, LearnedEncoder, SoftEncoder
     from bridges_tabular.core.objective import BridgeObjective
     from bridges_tabular.experiments.studies import from_trial
+    from bridges_tabular.explaining import Contributions, contributions
     from bridges_tabular.export import to_onnx
     from bridges_tabular.pooling import PooledBridgeRegressor
     from bridges_tabular.regressors.artifacts import load
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
         BridgeConfig,
         BridgeHead,
         BridgeModel,
+        CalibratedTabularModel,
         MemberMLPConfig,
         TabularBridgeRegressor,
         TensorDatamodule,
+        bridge_distribution,
     )
 
 _HOMES = {
@@ -45,8 +48,10 @@ _HOMES = {
     "BridgeHead": "tabular",
     "BridgeModel": "tabular",
     "BridgeObjective": "core.objective",
+    "CalibratedTabularModel": "tabular",
     "ClassifierBridgeRegressor": "classifiers",
     "ConformalIntervals": "core.calibration",
+    "Contributions": "explaining",
     "DaskXGBBridgeRegressor": "boosting.dask",
     "DistributionCalibrator": "core.calibration",
     "HardEncoder": "core.encoders",
@@ -58,6 +63,8 @@ _HOMES = {
     "TabularBridgeRegressor": "tabular",
     "TensorDatamodule": "tabular",
     "XGBBridgeRegressor": "boosting",
+    "bridge_distribution": "tabular",
+    "contributions": "explaining",
     "from_trial": "experiments.studies",
     "load": "regressors.artifacts",
     "predict_distribution": "regressors.pipelines",
@@ -72,8 +79,10 @@ __all__ = [
     "BridgeHead",
     "BridgeModel",
     "BridgeObjective",
+    "CalibratedTabularModel",
     "ClassifierBridgeRegressor",
     "ConformalIntervals",
+    "Contributions",
     "DaskXGBBridgeRegressor",
     "DistributionCalibrator",
     "HardEncoder",
@@ -85,6 +94,8 @@ __all__ = [
     "TabularBridgeRegressor",
     "TensorDatamodule",
     "XGBBridgeRegressor",
+    "bridge_distribution",
+    "contributions",
     "from_trial",
     "load",
     "predict_distribution",

@@ -134,8 +134,9 @@ PEERS = [
     ("RealMLP-TD", "realmlp_td", " + residuals"),
     ("RealMLP-TD-S", "realmlp_td_s", " + residuals"),
     ("NGBoost", "ngboost", ""),
-    ("the network over bins alone", "bridge_network_bins", ""),
-    ("the network by least squares alone", "bridge_network_least_squares", ""),
+    ("the network without factors of its inputs", "bridge_network_plain", ""),
+    ("likewise, over bins alone", "bridge_network_bins", ""),
+    ("likewise, by least squares alone", "bridge_network_least_squares", ""),
     ("one network over bins", "bridge_single", ""),
     ("one network by least squares", "bridge_single_least_squares", ""),
     ("XGB-TD", "xgb_td", " + residuals"),
@@ -167,13 +168,14 @@ def peers() -> list[Claim]:
 def choices() -> list[Claim]:
     networks = (
         "no members, as before",
-        "6 members, 6,000 steps",
-        "learning rate 4e-3, 5,000 steps",
-        "learning rate 3e-3",
-        "learning rate 3e-3, 8,000 steps",
-        "learning rate 3e-3, 4 members, 2,000 steps",
-        "learning rate 3e-3, 2,000 steps, twice the batch",
-        "learning rate 3e-3, piecewise-linear embeddings alone",
+        "no factors of inputs",
+        "no factors, 6 members, 6,000 steps",
+        "no factors, learning rate 4e-3, 5,000 steps",
+        "no factors, learning rate 3e-3",
+        "no factors, learning rate 3e-3, 8,000 steps",
+        "no factors, learning rate 3e-3, 4 members, 2,000 steps",
+        "no factors, learning rate 3e-3, 2,000 steps, twice the batch",
+        "no factors, learning rate 3e-3, piecewise-linear embeddings alone",
     )
     trees = (
         "0.8 of the columns at a node",

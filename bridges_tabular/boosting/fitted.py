@@ -38,7 +38,8 @@ class FittedTrees:
         Exact SHAP values of the location and of "least_squares". Those of the margins over bins are carried through
         softmax and decoder along a straight line, and what the trees over bins take from the location is passed on to
         the features that the location comes from: our own construction, whose sums are exact. With a target_transform
-        it is the mean of the transformed target that is explained, with a support the mean before its ends.
+        it is the mean of the transformed target that is explained, with a support the mean before its ends. The spread
+        and quantiles are explained by :func:`~bridges_tabular.explaining.contributions`.
 
         Parameters
         ----------

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+# calibration needs it; imported no sooner, it would be under the lock of a run, which Ctrl-C leaves in an import
+import torch  # noqa: F401
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 

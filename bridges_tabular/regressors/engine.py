@@ -124,6 +124,13 @@ def held_out(trained: Trained, rows: Rows | None, seed: int) -> list[HeldOut] | 
     if rows is None:
         return None
     if len(rows) > CALIBRATION_ROWS:
-        rows = rows.take(np.sort(np.random.default_rng(seed).choice(len(rows), CALIBRATION_ROWS, replace=False)))
+        rows = rows.take(drawn(len(rows), seed))
     forecasts = trained.forecast(rows.X)
     return [HeldOut(forecast, y, rows.weight) for forecast, y in zip(forecasts, rows.y.T, strict=True)]
+
+
+def drawn(n: int, seed: int) -> NDArray[np.int64]:
+    """Which of n held-out rows to calibrate on: ascending, at most 8,192."""
+    if n <= CALIBRATION_ROWS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, CALIBRATION_ROWS, replace=False))

@@ -117,17 +117,30 @@ def fitted(target_transform: Any, y: Floats) -> Transform:
 
 
 def _of_scikit_learn(transformer: Any, y: Floats) -> Transform:
-    called = f"target_transform={shown(transformer)}"
-    values = np.unique(y)
     try:
         own = clone(transformer).fit(y[:, None])
-
-        forward, backward = partial(_by, own.transform), partial(_by, own.inverse_transform)
-        there = forward(values)
-        back = backward(there)
     # of any kind: it comes from whatever the transformer does
     except Exception as error:
-        raise ValueError(f"{called} refuses y: {one_line(' '.join(str(error).split()))}") from None
+        raise _refused(transformer, error) from None
+    return of_fitted(own, y)
+
+
+def of_fitted(transformer: Any, y: Floats) -> Transform:
+    """The transform of a fitted transformer of scikit-learn, checked on targets (n,).
+
+    Raises
+    ------
+    ValueError
+        In one line, if it cannot take the targets, or does not increase and turn back.
+    """
+    called = f"target_transform={shown(transformer)}"
+    forward, backward = partial(_by, transformer.transform), partial(_by, transformer.inverse_transform)
+    values = np.unique(y)
+    try:
+        there = forward(values)
+        back = backward(there)
+    except Exception as error:
+        raise _refused(transformer, error) from None
     if not np.isfinite(there).all():
         raise ValueError(f"{called} makes {there[~np.isfinite(there)][0]} of y={values[~np.isfinite(there)][0]:g}")
     if (np.diff(there) < 0).any():
@@ -137,6 +150,10 @@ def _of_scikit_learn(transformer: Any, y: Floats) -> Transform:
         worst = np.nanargmax(np.where(np.isfinite(off), off, np.inf))
         raise ValueError(f"{called} must turn back what it did, and makes {back[worst]:g} of y={values[worst]:g}")
     return Transform(forward, backward)
+
+
+def _refused(transformer: Any, error: Exception) -> ValueError:
+    return ValueError(f"target_transform={shown(transformer)} refuses y: {one_line(' '.join(str(error).split()))}")
 
 
 def _by(method: Callable[[Floats], Any], values: Floats) -> Floats:

@@ -142,7 +142,7 @@ class TensorDatamodule(TabularDatamodule):
         sample_weight: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self._weight_column = sample_weight
+        self.weight_column = sample_weight
         self._weights: dict[str, NDArray[np.float32]] = {}
         for part, frame in {"train": train, "validation": validation}.items():
             if sample_weight is not None and frame is not None:
@@ -156,10 +156,10 @@ class TensorDatamodule(TabularDatamodule):
         super().__init__(train=train, config=config, validation=validation, **kwargs)
 
     def _cache_dataset(self) -> None:
-        if self._weight_column is not None:
+        if self.weight_column is not None:
             self._weights = {
-                "train": self.train[self._weight_column].to_numpy(dtype=np.float32),
-                "validation": self.validation[self._weight_column].to_numpy(dtype=np.float32),
+                "train": self.train[self.weight_column].to_numpy(dtype=np.float32),
+                "validation": self.validation[self.weight_column].to_numpy(dtype=np.float32),
             }
         super()._cache_dataset()
 
@@ -170,12 +170,12 @@ class TensorDatamodule(TabularDatamodule):
 
     def train_dataloader(self, batch_size: int | None = None) -> DataLoader[Batch]:
         """Training batches, in the order of pytorch-tabular's own loader for the same seed and sampler."""
-        table = _tensor_table(self.train_dataset)
+        table = tensor_table(self.train_dataset)
         return _loader(table, batch_size or self.batch_size, self.train_sampler or RandomSampler(table))
 
     def val_dataloader(self, batch_size: int | None = None) -> DataLoader[Batch]:
         """Validation batches, in order."""
-        table = _tensor_table(self.validation_dataset)
+        table = tensor_table(self.validation_dataset)
         return _loader(table, batch_size or self.batch_size, SequentialSampler(table))
 
     def prepare_inference_dataloader(
@@ -190,7 +190,7 @@ class TensorDatamodule(TabularDatamodule):
             categorical_cols=self.config.categorical_cols,
             target=self.target,
         )
-        table = _tensor_table(dataset)
+        table = tensor_table(dataset)
         return _loader(table, batch_size or EVALUATION_BATCH, SequentialSampler(table))
 
 
@@ -202,7 +202,17 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def _tensor_table(dataset: TabularDataset) -> TensorTable:
+class _Known:
+    """Nothing, but reading it from a pickle imports this package."""
+
+
+def known_with(datamodule: Any) -> None:
+    """Have the package imported, and so its models known, wherever pytorch-tabular reads the saved datamodule."""
+    datamodule.bridges_tabular = _Known()
+
+
+def tensor_table(dataset: TabularDataset) -> TensorTable:
+    """The rows of one of pytorch-tabular's datasets."""
     empty = torch.empty(len(dataset), 0)
     columns = {
         "target": torch.from_numpy(dataset.y),

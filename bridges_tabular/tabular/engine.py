@@ -28,7 +28,7 @@ from bridges_tabular.tabular import defaults
 from bridges_tabular.tabular.configuring import bridge_config, full_config
 from bridges_tabular.tabular.datamodule import Batch, TensorTable, TrainingRows
 from bridges_tabular.tabular.draws import building
-from bridges_tabular.tabular.evaluation import predict_batches, predict_members
+from bridges_tabular.tabular.evaluation import forecasts, predict_members
 from bridges_tabular.tabular.export import network_graph
 from bridges_tabular.tabular.features import FeatureTensors
 from bridges_tabular.tabular.inner import inferred_config, plain
@@ -80,16 +80,7 @@ class TabularTrained:
 
     def forecast(self, X: pd.DataFrame) -> Sequence[Forecast]:
         """Points and, for schemes with a code, pi with rows that sum to 1 in double precision."""
-        points, log_probs = predict_batches(self.model, TensorTable(inputs_of(self.features, X, self.prepared)))
-        if log_probs is None or not self.codecs:
-            return [Forecast(point) for point in points.double().numpy().T]
-        forecasts = []
-        parts = torch.split(log_probs, [codec.bins.n_bins for codec in self.codecs], dim=1)
-        for point, part in zip(points.double().numpy().T, parts, strict=True):
-            pi = part.double().exp_().numpy()
-            pi /= pi.sum(axis=1, keepdims=True)
-            forecasts.append(Forecast(point, pi))
-        return forecasts
+        return forecasts(self.model, TensorTable(inputs_of(self.features, X, self.prepared)))
 
     def member_points(self, X: pd.DataFrame) -> Floats:
         """Points of every member, of shape (n, members, targets)."""

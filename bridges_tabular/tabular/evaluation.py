@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bridges_tabular.core.scores import crps_of_masses
+from bridges_tabular.regressors.forecast import Forecast
 from bridges_tabular.tabular.datamodule import EVALUATION_BATCH, Batch, TensorTable
 from bridges_tabular.tabular.model import BridgeModel
 from bridges_tabular.tabular.trial import PRECISIONS
@@ -24,11 +25,28 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 @torch.inference_mode()
-def predict_batches(model: BridgeModel, table: TensorTable) -> tuple[Tensor, Tensor | None]:
-    """Predictions (n, targets) and log pi (n, targets * k), None for least squares, on the table's device."""
-    outputs = [(output["logits"], output.get("class_log_probs")) for _, _, output in _outputs(model, table, "32-true")]
-    points, log_probs = zip(*outputs, strict=True)
-    return torch.cat(points), torch.cat(log_probs) if model.scheme.has_classes else None
+def forecasts(model: BridgeModel, table: TensorTable) -> list[Forecast]:
+    """Points and, for schemes with a code, pi with rows that sum to 1 in double precision; in standard units.
+
+    Parameters
+    ----------
+    model : BridgeModel
+    table : TensorTable
+        Rows without targets, on any device.
+    """
+    outputs = [output for _, _, output in _outputs(model, table.to(model.target_mean.device), "32-true")]
+    points = torch.cat([output["logits"] for output in outputs]).double()
+    standard = ((points - model.target_mean.double()) / model.target_scale.double()).cpu().numpy()
+    if not model.scheme.has_code:
+        return [Forecast(point) for point in standard.T]
+    found = []
+    log_probs = torch.cat([output["class_log_probs"] for output in outputs]).cpu()
+    parts = torch.split(log_probs, [codec.bins.n_bins for codec in model.codecs], dim=1)
+    for point, part in zip(standard.T, parts, strict=True):
+        pi = part.double().exp_().numpy()
+        pi /= pi.sum(axis=1, keepdims=True)
+        found.append(Forecast(point, pi))
+    return found
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bridges_tabular.core.parameters import PARAMETERS
 from bridges_tabular.tabular.choices import unknown
+from bridges_tabular.tabular.datamodule import known_with
 from bridges_tabular.tabular.embeddings import EMBEDDINGS, MemberEmbeddings, input_layer
 
 SHARINGS = ("packed", "batch_ensemble")
@@ -280,6 +281,7 @@ class MemberMLPModel(BaseModel):
 
     def data_aware_initialization(self, datamodule: Any) -> None:
         """Place the bins of embeddings on training rows, and note the range of their targets."""
+        known_with(datamodule)
         numbers, targets, rows = [], [], 0
         for batch in datamodule.train_dataloader():
             numbers.append(batch["continuous"].cpu().numpy())

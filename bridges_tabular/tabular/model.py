@@ -19,7 +19,7 @@ from bridges_tabular.core.objective import weighted_mean
 from bridges_tabular.core.schemes import SCHEMES
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.tabular.config import BridgeConfig
-from bridges_tabular.tabular.datamodule import Batch
+from bridges_tabular.tabular.datamodule import Batch, known_with
 from bridges_tabular.tabular.head import BridgeHead, head_class
 from bridges_tabular.tabular.inner import build_inner, fold_into_last_layer, plain
 from bridges_tabular.tabular.members import flat_outputs
@@ -117,6 +117,7 @@ class BridgeModel(BaseModel):
 
     def data_aware_initialization(self, datamodule: Any) -> None:
         """Standardise the training targets, and fit the bins, the encoder and the decoder of each to them."""
+        known_with(datamodule)
         dataset = datamodule.train_dataset
         y = np.asarray(dataset.y, dtype=np.float64).reshape(-1, self.hparams.output_dim)
         weight = getattr(dataset, "sample_weight", None)

@@ -122,7 +122,9 @@ def test_a_run_goes_on_and_comes_to_the_same_bytes(
     calls = []
     predict = bridges_tabular.XGBBridgeRegressor.predict
     monkeypatch.setattr(
-        bridges_tabular.XGBBridgeRegressor, "predict", lambda self, X: [calls.append(len(X)), predict(self, X)][1]
+        bridges_tabular.XGBBridgeRegressor,
+        "predict",
+        lambda self, X, *more: [calls.append(len(X)), predict(self, X, *more)][1],
     )
     assert prediction.predict_table(model, source, out, wanted).rows == 230
     assert calls == [50, 30]

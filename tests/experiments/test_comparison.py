@@ -45,10 +45,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             )
             return super().fit(X, y, sample_weight, eval_set, **more)
 
-        def predict(self, X: Any) -> Any:
+        def predict(self, X: Any, **more: Any) -> Any:
             # the importances predict again
             calls[-1].setdefault("tested", X.copy())
-            return super().predict(X)
+            return super().predict(X, **more)
 
     module = ModuleType("spying")
     module.Spy = Spy  # type: ignore[attr-defined]

@@ -44,6 +44,11 @@ def blocks_table() -> str:
             f"| `{name}.{item.name}` | {_default(item)} | {_cell(item.metadata['help'])} |" for item in fields(block)
         ]
     lines.append(f"| `models.NAME.engine` | required | {alternatives(f'`{name}`' for name in ENGINES)} |")
+    clustered = alternatives(f"`{name}`" for name, engine in ENGINES.items() if engine.takes_cluster)
+    lines.append(
+        f"| `models.NAME.cluster` | `null` | of engine {clustered}: a Dask cluster that fits the model, `local` or the"
+        " address of a scheduler (`tcp://host:8786`), see [docs/scale.md](scale.md#boosting-on-dask) |"
+    )
     lines.append(
         "| `models.NAME.…` | | any parameter of the engine's regressor, see [docs/parameters.md](parameters.md) |"
     )

@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, check_keys, nearest
+from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, alternatives, check_keys, nearest
+from bridges_tabular.experiments.clusters import check_cluster, on_dask
 from bridges_tabular.regressors.words import shown
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Engine:
         The file in ``experiments/spaces`` with what a study searches; empty where there is nothing to search.
     takes_members : bool
         Whether its block names other models of the file under ``members``, which it takes as they are fitted.
+    takes_cluster : bool
+        Whether its block may name a Dask cluster under ``cluster``, which fits the model.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Engine:
     step: str
     space: str = ""
     takes_members: bool = False
+    takes_cluster: bool = False
 
     def regressor(self) -> type[Any]:
         """Import the class of its regressor."""
@@ -71,6 +75,7 @@ ENGINES: dict[str, Engine] = {
             title="Boosted trees",
             step="round",
             space="xgboost.yaml",
+            takes_cluster=True,
         ),
         Engine(
             name="classifier",
@@ -155,15 +160,21 @@ def build_model(name: str, block: ModelBlock, seed: int, models: Mapping[str, An
     if block.engine not in ENGINES:
         raise ExperimentError(f"{where}.engine: unknown engine {shown(block.engine)}{nearest(block.engine, ENGINES)}")
     engine = ENGINES[block.engine]
+    params = dict(block.params)
+    if "cluster" in params and not engine.takes_cluster:
+        takes = alternatives(one.name for one in ENGINES.values() if one.takes_cluster)
+        raise ExperimentError(f"{where}.cluster: a cluster fits engine {takes} alone, not {block.engine}")
+    cluster = params.pop("cluster", None)
+    if cluster is not None:
+        check_cluster(cluster, f"{where}.cluster")
     regressor = engine.regressor()
     known = dict(inspect.signature(regressor).parameters)
-    params = dict(block.params)
     if engine.takes_members:
         given = known.pop("estimators")
         check_keys(params, ["engine", "members", *sorted(known)], where)
         members = _members(where, params.pop("members", None), models or {}, given.default is given.empty)
     else:
-        check_keys(params, ["engine", *sorted(known)], where)
+        check_keys(params, ["engine", *sorted(known), *(["cluster"] if engine.takes_cluster else [])], where)
         members = None
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in params:
@@ -172,6 +183,8 @@ def build_model(name: str, block: ModelBlock, seed: int, models: Mapping[str, An
     try:
         model: Regressor = regressor(**{"random_state": seed} | params | estimators)
         model.check_params()
+        if cluster is not None:
+            on_dask(model).check_params()
     except (TypeError, ValueError) as error:
         raise ExperimentError(f"{where}: {' '.join(str(error).split())}") from None
     return model

@@ -15,6 +15,7 @@ import pandas as pd
 from yaml import YAMLError
 
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock
+from bridges_tabular.experiments.clusters import check_clusters
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars, print_look
 from bridges_tabular.experiments.engines import Regressor, check_models, members_of
@@ -71,6 +72,7 @@ class Job:
         """
         check_models(experiment)
         experiment.split.check_test("a comparison")
+        check_clusters(experiment)
         tables = _load_tables(experiment)
         splits = [make_splits(table, experiment.split) for table in tables]
         return cls(experiment, tables, splits, [look(table, its) for table, its in zip(tables, splits, strict=True)])

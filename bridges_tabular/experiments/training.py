@@ -19,6 +19,7 @@ from sklearn.frozen import FrozenEstimator
 
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.experiments.blocks import ExperimentError, ModelBlock, ReportBlock, nearest
+from bridges_tabular.experiments.clusters import check_clusters, fit_on
 from bridges_tabular.experiments.config import Experiment
 from bridges_tabular.experiments.console import FitBars, print_look
 from bridges_tabular.experiments.engines import Regressor, build_model, check_models, members_of, with_members
@@ -125,6 +126,7 @@ def train(
     models = with_members(model, experiment.models)
     alone = replace(experiment, tables=(experiment.table,), models=models, report=ReportBlock())
     check_models(alone)
+    check_clusters(alone)
     table = load_table(alone.table, alone.split)
     split = make_splits(table, alone.split)[0]
     if out is None:
@@ -165,8 +167,12 @@ def fit_and_score(
     with warnings.catch_warnings():
         # the look at the table has said it
         warnings.simplefilter("ignore", NearUniqueWarning)
-        beside = table.beside(split.train, split.validation)
-        model.fit(*_rows(table, split.train), eval_set=_rows(table, split.validation), report=curve, **beside)
+        train, validation = _rows(table, split.train), _rows(table, split.validation)
+        cluster = block.params.get("cluster")
+        if cluster is None:
+            model.fit(*train, eval_set=validation, report=curve, **table.beside(split.train, split.validation))
+        else:
+            model = fit_on(cluster, model, train, validation)
     fitted = time.perf_counter()
     key = {"table": table.name, "model": name, "seed": split.seed}
     row: dict[str, Any] = key | {"engine": block.engine, "scheme": model.scheme}

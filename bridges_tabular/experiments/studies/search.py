@@ -101,6 +101,10 @@ class Search:
             raise ExperimentError(
                 f"study.model: {model} is made of other models{members}, which have studies of their own: name those"
             )
+        if block.params.get("cluster") is not None:
+            raise ExperimentError(
+                f"models.{model}.cluster: a study runs trials on this machine alone: leave this key out"
+            )
         check_metrics(study, model, build_model(model, block, seed))
         space = read_space(model, block, study, seed)
         check_sampling(study, space)

@@ -28,6 +28,7 @@ def test_the_plugin_is_found_in_either_order(imports):
     run(f"{imports}\n{RESOLVE}")
 
 
+@pytest.mark.slow
 def test_registering_twice_or_beside_another_finder_does_no_harm():
     run(
         "import sys, importlib\n"
@@ -49,6 +50,7 @@ def test_an_attribute_that_the_plugin_lacks_is_named():
     assert "Bridge" in message
 
 
+@pytest.mark.slow
 def test_the_host_stays_introspectable():
     run(
         "import bridges_tabular, pytorch_tabular.models as host, importlib.util, inspect\n"

@@ -130,6 +130,7 @@ def test_names_are_shown_as_text(visit: Callable[..., Any]) -> None:
     assert EVIL[:17] + "…" in titles
 
 
+@pytest.mark.slow
 def test_tabs_show_one_panel_and_obey_the_keyboard(visit: Callable[..., Any]) -> None:
     page = visit()
     assert page.locator("#t0-scores").is_visible()
@@ -149,6 +150,7 @@ def test_tabs_show_one_panel_and_obey_the_keyboard(visit: Callable[..., Any]) ->
     until(page, "document.querySelector('#t1-kind-panel1 .plot .main-svg')")
 
 
+@pytest.mark.slow
 def test_hovering_names_the_row(visit: Callable[..., Any]) -> None:
     page = visit()
     plot = page.locator('[aria-label="Predicted against true values of points"]').first
@@ -161,6 +163,7 @@ def test_hovering_names_the_row(visit: Callable[..., Any]) -> None:
     assert "row " in page.locator(".hoverlayer .hovertext").first.text_content()
 
 
+@pytest.mark.slow
 def test_a_model_can_be_hidden_everywhere(visit: Callable[..., Any]) -> None:
     page = visit()
     draw_all(page)
@@ -223,6 +226,7 @@ def test_both_colour_schemes_are_readable(visit: Callable[..., Any], scheme: str
     until(page, f"document.querySelector('.plot .xtick text').style.fill !== {before!r}")
 
 
+@pytest.mark.slow
 def test_without_scripts_everything_but_the_plots_is_there(visit: Callable[..., Any]) -> None:
     page = visit(java_script_enabled=False)
     assert page.locator("#t0-scores").is_visible()

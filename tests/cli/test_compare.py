@@ -143,6 +143,7 @@ def in_terminal(command: Callable[..., subprocess.Popen[str]]) -> Callable[..., 
     return run
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_bars_and_a_table_that_fits(folder: Path, in_terminal: Callable[..., str]) -> None:
     block = {"engine": "xgboost", "scheme": "hard", "n_bins": 4, "n_estimators": 3}
     content = {

@@ -121,6 +121,7 @@ def test_a_killed_comparison_goes_on(folder: Path, command: Command, capsys: pyt
     assert_same(folder / "run", folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_network_is_trained_again(folder: Path, command: Command) -> None:
     assert main(["train", "tabular.yaml", "--model", "points", "--out", "model", "--quiet"]) == 0
     old = files(folder / "model")

@@ -219,6 +219,7 @@ def test_workers_end_with_the_command_that_started_them(
     assert set(trials.loc[trials["state"] == "lost", "error"]) <= {"interrupted", "its process ended"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_workers_that_have_yet_to_begin(
     folder: Path, command: Callable[..., subprocess.Popen[str]]
 ) -> None:

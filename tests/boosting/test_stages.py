@@ -97,7 +97,8 @@ def test_calibration_rows_of_their_own_leave_the_validation_rows_alone(noisy: tu
     X, y, _ = noisy
     model = XGBBridgeRegressor(calibration_fraction=0.3, n_estimators=60, n_jobs=1).fit(X[:1200], y[:1200])
     low, high = model.predict_interval(X[1200:], 0.8, conformal=True).T
-    assert 0.72 < np.mean((low <= y[1200:]) & (y[1200:] <= high)) < 0.88
+    # 400 rows and 360 to calibrate by: four deviations
+    assert 0.68 < np.mean((low <= y[1200:]) & (y[1200:] <= high)) < 0.92
 
 
 @pytest.mark.parametrize("calibration", ["none", "shrink", "deconvolve", "pooled"])

@@ -242,7 +242,7 @@ class Settings:
             return None
         for name in wanted:
             if name not in columns.numeric_columns or name not in columns.feature_names_in_:
-                found = hint(str(name), columns.numeric_columns)
+                found = hint(name, columns.numeric_columns)
                 raise ValueError(f"monotone_constraints: there is no column of numbers {shown(name)}{found}")
         return [wanted.get(name, 0) for name in columns.columns]
 
@@ -253,9 +253,7 @@ class Settings:
             return None
         for name in (name for group in given for name in group):
             if name not in names:
-                raise ValueError(
-                    f"xgb_params: {_INTERACTIONS}: there is no column {shown(name)}{hint(str(name), names)}"
-                )
+                raise ValueError(f"xgb_params: {_INTERACTIONS}: there is no column {shown(name)}{hint(name, names)}")
         return [[at for at, source in enumerate(columns.sources) if names[source] in group] for group in given]
 
     def _check_monotone(self, wanted: Mapping[Any, Any]) -> None:

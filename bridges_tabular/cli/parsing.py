@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
             what = "command" if isinstance(action, argparse._SubParsersAction) else "choice"
             known = [str(choice) for choice in action.choices]
-            self.error(f"there is no {what} {value!r}{hint(str(value), known)} (choose from {', '.join(known)})")
+            self.error(f"there is no {what} {value!r}{hint(value, known)} (choose from {', '.join(known)})")
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""

@@ -68,14 +68,14 @@ def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
     return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"
 
 
-def near_miss(name: str, known: Iterable[str]) -> str | None:
+def near_miss(name: object, known: Iterable[str]) -> str | None:
     """The known name that a misspelt one is nearest to, in whatever case; None where none is near."""
     folded = {one.casefold(): one for one in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    close = difflib.get_close_matches(str(name).casefold(), folded, n=1)
     return folded[close[0]] if close else None
 
 
-def hint(name: str, known: Iterable[str]) -> str:
+def hint(name: object, known: Iterable[str]) -> str:
     """What to add to an error about a name that is not known; empty where none is near.
 
     Examples

@@ -9,7 +9,7 @@ from typing import Any
 from bridges_tabular.regressors.words import near_miss
 
 
-def unknown(where: str, name: str, known: Iterable[str]) -> str:
+def unknown(where: str, name: object, known: Iterable[str]) -> str:
     """One line that says that a name is unknown, which one may have been meant, and the choices."""
     choices = [choice for choice in known if choice[0] != "_"]
     near = near_miss(name, choices)

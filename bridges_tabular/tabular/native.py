@@ -76,9 +76,7 @@ class CalibratedTabularModel:
         scheme = self._network.scheme
         if calibration not in CALIBRATIONS:
             known = ", ".join(CALIBRATIONS)
-            raise ValueError(
-                f"unknown calibration {shown(calibration)}{hint(str(calibration), CALIBRATIONS)} ({known})"
-            )
+            raise ValueError(f"unknown calibration {shown(calibration)}{hint(calibration, CALIBRATIONS)} ({known})")
         if calibration == "none" and not scheme.has_code:
             raise ValueError(f"a model of scheme={scheme.name!r} has distributions with a calibration alone")
         y_train, train_weight = self._training_targets()

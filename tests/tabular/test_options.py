@@ -36,6 +36,7 @@ from bridges_tabular.tabular import head
         ({"scheme": "hard", "encoder": "bridges_tabular.core.encoders.HardEncoder"}, "has no place in scheme='hard'"),
         ({"placement": "quantile", "uniform_share": 0.5}, "uniform_share has no effect with placement='quantile'"),
         ({"head": "cumulative", "head_params": {"gama": 2.0}}, "unknown 'gama'; did you mean 'gamma'"),
+        ({"head": "cumulative", "head_params": {1: 2.0}}, "unknown 1"),
         ({"head": "location", "head_params": {"gamma": 2.0}}, "unknown 'gamma'"),
         ({"head": "os.path.join"}, "no subclass of"),
     ],

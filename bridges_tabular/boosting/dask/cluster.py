@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
@@ -186,8 +187,9 @@ def _start_tracker(n_workers: int, dask_scheduler: Any) -> dict[str, Any]:
 
 def _watch(tracker: RabitTracker) -> None:
     """Keep a tracker alive until its workers have ended, whatever became of them."""
-    try:
+    # the client hears of it from the workers
+    with suppress(XGBoostError):
         tracker.wait_for()
-    except XGBoostError:
-        # the client hears of it from the workers
-        return
+    # raises the same again, and if it is left to Python, wherever a thread collects garbage
+    with suppress(XGBoostError):
+        tracker.free()

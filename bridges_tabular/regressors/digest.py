@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api import types as pandas_types
 
 from bridges_tabular.regressors import dates
+from bridges_tabular.regressors.card import describe_columns
 from bridges_tabular.regressors.kinds import (
     NearUniqueWarning,
     OddCellError,
@@ -152,6 +153,18 @@ class TableDigest:
         """The rows that stand for all."""
         n = max(len(column.values) for column in self.columns.values())
         return pd.DataFrame({name: column.repeated(n) for name, column in self.columns.items()})
+
+    def describe(self, drawn: pd.DataFrame, columns: TableEncoder) -> dict[str, dict[str, Any]]:
+        """What :func:`~bridges_tabular.regressors.card.describe_columns` says of the rows.
+
+        Kinds, ends and missing values are those of all rows, sizes those of some that were ``drawn`` from them.
+        """
+        sizes, found = (describe_columns(frame, columns) for frame in (drawn, self.frame()))
+        for name, about in found.items():
+            about["missing"] = self.columns[name].missing / self.rows
+            if "size" in sizes[name]:
+                about["size"] = sizes[name]["size"]
+        return found
 
     def encoder(self, *others: TableDigest) -> TableEncoder:
         """An encoder fitted to all of the rows; see :meth:`TableEncoder.fit` for others.

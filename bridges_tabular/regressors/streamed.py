@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bridges_tabular.regressors.base import BridgeRegressor
-from bridges_tabular.regressors.card import describe_columns, describe_targets
+from bridges_tabular.regressors.card import describe_targets
 from bridges_tabular.regressors.digest import TableDigest
 from bridges_tabular.regressors.engine import CALIBRATION_ROWS, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
@@ -25,7 +25,7 @@ from bridges_tabular.regressors.rows import Rows, check_sample_weight
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.stored import StoredValues, Values, ValuesWriter
 from bridges_tabular.regressors.streams import Part, RowSample, Stream, of_part, uniform
-from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.tables import check_table
 from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
@@ -250,7 +250,7 @@ class PastMemory(BridgeRegressor, ABC):
             self.scale_.check(one.y[:, None], one.name)
         self.facts_ = {
             "rows": len(train.y),
-            "columns": _described(train, self._columns),
+            "columns": train.digest.describe(train.sample.rows().X, self._columns),
             "targets": describe_targets(train.y[:, None], [stream.y]),
         }
         with tempfile.TemporaryDirectory(prefix="bridges-tabular-") as folder:
@@ -321,14 +321,3 @@ def _divided(model: BridgeRegressor, part: Part, watched: Stream | None, seed: i
     if watched is None and share is not None:
         watches = ~conformal & (uniform(rows, seed, _VALIDATION) < share)
     return part.take(~conformal & ~watches), part.take(watches), part.take(conformal)
-
-
-def _described(train: Division, columns: TableEncoder) -> dict[str, dict[str, Any]]:
-    """What the columns hold: ends and missing values of all rows, the rest of those drawn."""
-    drawn = describe_columns(train.sample.rows().X, columns)
-    found = describe_columns(train.digest.frame(), columns)
-    for name, about in found.items():
-        about["missing"] = train.digest.columns[name].missing / train.digest.rows
-        if "size" in drawn[name]:
-            about["size"] = drawn[name]["size"]
-    return found

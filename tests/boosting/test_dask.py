@@ -106,6 +106,18 @@ def test_one_worker_in_this_process() -> None:
     assert np.std(model.to_local().predict(NUMBERS) - Y) < 0.95 * np.std(Y)
 
 
+def test_a_row_of_weight_zero_is_no_row() -> None:
+    gone = np.where(X["b"] > 4, 0.0, 1.0)
+
+    def fit(y: Any) -> Any:
+        parts = (dd.from_pandas(one, npartitions=3) for one in (X, y, pd.Series(gone, X.index)))
+        return DaskXGBBridgeRegressor(**SMALL | {"n_estimators": 5}).fit(*parts).to_local().predict(X)
+
+    # one worker adds up in one order
+    with one_worker() as cluster, distributed.Client(cluster):
+        np.testing.assert_array_equal(fit(Y), fit(Y.where(X["b"] <= 4, 1e6)))
+
+
 @processes
 def test_collections_of_predictions(fitted: Any) -> None:
     local = fitted.to_local()
@@ -275,21 +287,22 @@ def test_a_worker_killed_during_a_fit(doomed: Any) -> None:
 @processes
 def test_a_worker_killed_while_predicting(doomed: Any) -> None:
     fitted = DaskXGBBridgeRegressor(**SMALL).fit(TABLE, TARGET)
-    slow = TABLE.map_partitions(_slowly, meta=X[:0])
+    slow = TABLE.map_partitions(_once_killed, meta=X[:0])
     found = doomed.compute(fitted.predict(slow))
-    assert _kill_when(doomed, "_slowly")
+    assert _kill_when(doomed, "_once_killed")
+    distributed.Event("killed").set()
     pd.testing.assert_series_equal(found.result(timeout=120), pd.Series(fitted.to_local().predict(X), X.index))
 
 
-def _slowly(frame: pd.DataFrame) -> pd.DataFrame:
-    time.sleep(0.5)
+def _once_killed(frame: pd.DataFrame) -> pd.DataFrame:
+    distributed.Event("killed").wait()
     return frame
 
 
 def _kill_when(client: Any, task: str) -> bool:
     """Kill a worker that has such a task, once it has had it for a while; whether there was one."""
     pids = client.run(os.getpid)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         busy = [address for address, keys in client.processing().items() if any(task in str(key) for key in keys)]
         if busy:

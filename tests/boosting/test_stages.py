@@ -22,13 +22,17 @@ Homes = tuple[pd.DataFrame, pd.Series]
 SMALL: dict[str, Any] = {"n_bins": 8, "n_estimators": 30, "n_jobs": 1}
 
 
+def noisy_rows(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows whose noise has a known standard deviation: x, y and that deviation."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(n, 3))
+    deviation = 0.2 + 2 * X[:, 1]
+    return X, 5 * np.sin(5 * X[:, 0]) + deviation * rng.normal(size=n), deviation
+
+
 @pytest.fixture(scope="module")
 def noisy() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """1,600 rows whose noise has a known standard deviation: x, y and that deviation."""
-    rng = np.random.default_rng(0)
-    X = rng.uniform(size=(1600, 3))
-    deviation = 0.2 + 2 * X[:, 1]
-    return X, 5 * np.sin(5 * X[:, 0]) + deviation * rng.normal(size=1600), deviation
+    return noisy_rows(1600)
 
 
 @pytest.mark.parametrize("scheme", ["hard", "soft", "pretrained", "end_to_end"])
@@ -93,12 +97,12 @@ def test_the_end_to_end_scheme_trains_its_codes_and_decoder(location: Any, homes
     assert (fitted["end_to_end"].decoder.position - start).abs().max() > 1e-3
 
 
-def test_calibration_rows_of_their_own_leave_the_validation_rows_alone(noisy: tuple[np.ndarray, ...]) -> None:
-    X, y, _ = noisy
+def test_calibration_rows_of_their_own_leave_the_validation_rows_alone() -> None:
+    X, y, _ = noisy_rows(5200)
     model = XGBBridgeRegressor(calibration_fraction=0.3, n_estimators=60, n_jobs=1).fit(X[:1200], y[:1200])
     low, high = model.predict_interval(X[1200:], 0.8, conformal=True).T
-    # 400 rows and 360 to calibrate by: four deviations
-    assert 0.68 < np.mean((low <= y[1200:]) & (y[1200:] <= high)) < 0.92
+    # 360 rows to calibrate by have a deviation of 0.021
+    assert 0.72 < np.mean((low <= y[1200:]) & (y[1200:] <= high)) < 0.88
 
 
 @pytest.mark.parametrize("calibration", ["none", "shrink", "deconvolve", "pooled"])

@@ -27,12 +27,12 @@ from bridges_tabular.boosting.dask.learned import Learned, Sampled
 from bridges_tabular.boosting.dask.shard import BIN_ROWS, Job, train_shard
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.core.arrays import Arrays
-from bridges_tabular.regressors.card import describe_columns, describe_targets
+from bridges_tabular.regressors.card import describe_targets
 from bridges_tabular.regressors.engine import CALIBRATION_ROWS, Parts
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.rows import Given, Rows
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.regressors.tables import TableEncoder, check_table
+from bridges_tabular.regressors.tables import check_table
 
 if TYPE_CHECKING:
     from bridges_tabular.boosting.regressor import XGBBridgeRegressor
@@ -67,7 +67,7 @@ def fit(model: XGBBridgeRegressor, client: Client, X: Any, y: Any, sample_weight
     model.scale_ = train.moments.scale if plain else TargetScale.fit(targets[:, None], weights, *model._units())
     model.facts_ = {
         "rows": train.moments.rows,
-        "columns": _described(train, model._columns),
+        "columns": train.digest.describe(train.table, model._columns),
         "targets": describe_targets(targets[:, None], [str(getattr(y, "name", None) or "y")]),
     }
     features = Features(model._columns, Prepared())
@@ -123,16 +123,6 @@ def _train(
 
 def _size(block: Any) -> int:
     return len(block.y)
-
-
-def _described(train: Learned, columns: TableEncoder) -> dict[str, dict[str, Any]]:
-    """What the columns hold: ends and missing values of all rows, the rest of those drawn."""
-    drawn, found = (describe_columns(frame, columns) for frame in (train.table, train.digest.frame()))
-    for name, about in found.items():
-        about["missing"] = train.digest.columns[name].missing / train.digest.rows
-        if "size" in drawn[name]:
-            about["size"] = drawn[name]["size"]
-    return found
 
 
 def client_of(given: Client | None) -> Client:

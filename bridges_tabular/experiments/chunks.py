@@ -181,7 +181,8 @@ class TableChunks:
         from pyarrow.parquet import ParquetFile
 
         start = 0
-        with ParquetFile(path, buffer_size=_BUFFER) as file:
+        # what is read ahead stays in memory until the file is closed
+        with ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             batches = file.iter_batches(self.size, columns=list(dict.fromkeys([*features, *kept])))
             for table in _of_size(batches, self.size):
                 rows = pd.RangeIndex(start, start + len(table))

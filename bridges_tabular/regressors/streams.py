@@ -132,8 +132,7 @@ class Stream:
                 for frame in _of_file(path):
                     yield str(path), frame
         elif _is_dataset(self.source):
-            batches = self.source.to_batches(batch_size=_ROWS, batch_readahead=1, fragment_readahead=1)
-            for batch in batches:
+            for batch in _batches(self.source):
                 yield self.called, _frame(batch)
         else:
             given: Iterable[Any] = self.source() if callable(self.source) else self.source
@@ -240,6 +239,16 @@ def _is_dataset(source: Any) -> bool:
     return type(source).__module__.startswith("pyarrow") and hasattr(source, "scanner")
 
 
+def _batches(dataset: Any) -> Iterator[Any]:
+    from pyarrow.dataset import ParquetFileFormat, ParquetFragmentScanOptions
+
+    options: dict[str, Any] = {}
+    if isinstance(getattr(dataset, "format", None), ParquetFileFormat):
+        # what is read ahead stays in memory until the last row
+        options = {"fragment_scan_options": ParquetFragmentScanOptions(pre_buffer=False), "use_threads": False}
+    yield from dataset.to_batches(batch_size=_ROWS, batch_readahead=1, fragment_readahead=1, **options)
+
+
 def _of_file(path: Path) -> Iterator[pd.DataFrame]:
     try:
         from pyarrow.parquet import ParquetFile
@@ -247,7 +256,8 @@ def _of_file(path: Path) -> Iterator[pd.DataFrame]:
         raise ImportError(_MISSING_PYARROW) from None
 
     try:
-        with ParquetFile(path) as file:
+        # what is read ahead stays in memory until the file is closed
+        with ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(_ROWS):
                 yield _frame(batch)
     # of any kind: it comes from whatever the file holds

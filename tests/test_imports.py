@@ -47,5 +47,6 @@ print(*({{"torch"}} & sys.modules.keys()))"""
     assert run(code) == []
 
 
+@pytest.mark.slow
 def test_every_public_name_can_be_imported():
     run("import bridges_tabular; [getattr(bridges_tabular, name) for name in bridges_tabular.__all__]")

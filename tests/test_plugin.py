@@ -20,8 +20,10 @@ def run(code):
     "imports",
     [
         "import bridges_tabular, pytorch_tabular",
-        "import pytorch_tabular, bridges_tabular",
-        "import bridges_tabular; bridges_tabular.BridgeConfig; import pytorch_tabular",
+        pytest.param("import pytorch_tabular, bridges_tabular", marks=pytest.mark.slow),
+        pytest.param(
+            "import bridges_tabular; bridges_tabular.BridgeConfig; import pytorch_tabular", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_plugin_is_found_in_either_order(imports):
@@ -41,6 +43,7 @@ def test_registering_twice_or_beside_another_finder_does_no_harm():
     )
 
 
+@pytest.mark.slow
 def test_an_attribute_that_the_plugin_lacks_is_named():
     message = run(
         "import bridges_tabular, pytorch_tabular\n"

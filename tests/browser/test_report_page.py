@@ -28,7 +28,10 @@ FLAGS = [
 EVIL = "<script>alert(1)</script>"
 PHONE = {"width": 390, "height": 844}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium, or set CHROMIUM")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium, or set CHROMIUM"),
+]
 
 
 @pytest.fixture(scope="module")

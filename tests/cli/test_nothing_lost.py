@@ -138,6 +138,7 @@ def test_a_killed_network_is_trained_again(folder: Path, command: Command) -> No
     assert bridges_tabular.load("model").scheme == "end_to_end"
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_before_it_trains(folder: Path, command: Command) -> None:
     slow = ["compare", "xgboost.yaml", "models.bins.n_estimators=20000", "models.bins.early_stopping_rounds=null"]
     slow += ["--out", "run"]

@@ -17,6 +17,7 @@ from bridges_tabular.cli import main
 read_csv = functools.partial(pd.read_csv, float_precision="round_trip")
 
 
+@pytest.mark.slow
 def test_train_and_predict_give_the_predictions_of_compare(
     folder: Path,
     capsys: pytest.CaptureFixture[str],

@@ -150,9 +150,10 @@ def test_sharpening_raises_the_odds_on_every_edge(seed: int, power: float, tails
     np.testing.assert_allclose(after.cdf(at), f**power / (f**power + (1 - f) ** power), atol=1e-12)
     np.testing.assert_array_equal(after.on_atom(at), before.on_atom(at))
     if tails:
-        # far out the tail's mass is to the power, too
-        y = at[:, -1] + 30 * before.tail_scales[:, 1]
-        np.testing.assert_allclose(1 - after.cdf(y), (1 - before.cdf(y)) ** power, rtol=0.5, atol=1e-14)
+        # beyond the last edge what is left falls as before to the power
+        left, y = before.tail_masses[:, 1], at[:, -1] + 30 * before.tail_scales[:, 1]
+        expected = left**power / (left**power + (1 - left) ** power) * np.exp(-30 * power)
+        np.testing.assert_allclose(after.sf(y), expected, rtol=1e-10)
 
 
 def test_sharpening_keeps_what_is_left_far_out() -> None:

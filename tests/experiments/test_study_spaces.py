@@ -19,10 +19,19 @@ from bridges_tabular.tabular.config import SCHEMES, backbone_names
 
 XGB_SCHEMES = ("least_squares", "hard", "soft", "pretrained", "end_to_end")
 STACK = "StackingModelConfig"
+# whose networks take seconds to build
+LARGE = ("GatedAdditiveTreeEnsembleConfig", "NodeConfig")
 MEMBERS = [{"backbone_config_class": "CategoryEmbeddingModelConfig"}, {"backbone_config_class": "GANDALFConfig"}]
 COMBINATIONS = [
     *(("tabular", {"scheme": scheme}) for scheme in SCHEMES),
-    *(("tabular", {"scheme": "soft", "backbone": backbone}) for backbone in backbone_names() if backbone != STACK),
+    *(
+        pytest.param(
+            *("tabular", {"scheme": "soft", "backbone": backbone}),
+            marks=[pytest.mark.slow] if backbone in LARGE else [],
+        )
+        for backbone in backbone_names()
+        if backbone != STACK
+    ),
     ("tabular", {"scheme": "soft", "backbone": STACK, "backbone_params": {"model_configs": MEMBERS}}),
     ("xgboost", {"scheme": "soft", "location": {"estimator": "lightgbm.LGBMRegressor"}}),
     *(

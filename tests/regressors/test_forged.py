@@ -196,6 +196,7 @@ assert grown < 50 * 1024, grown
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory in other units")
 def test_no_memory_of_the_sizes_that_a_file_names(saved: dict[str, Path], forged: Callable[[str], Folder]) -> None:
     folders = []

@@ -88,6 +88,7 @@ assert "own_head" in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_a_class_that_a_saved_model_names_is_imported_only_if_it_is_trusted(table, tmp_path, monkeypatch):
     (tmp_path / "own_head.py").write_text(OWN_HEAD)
     monkeypatch.syspath_prepend(tmp_path)

@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-@settings(max_examples=200, **OPTIONS)
+@settings(max_examples=150, **OPTIONS)
 @given(fuzz.tables(), fuzz.regressors())
 def test_fits_end_in_finite_predictions_or_in_a_line(table: dict[str, Any], model: Any) -> None:
     fuzz.try_fit(table, model)

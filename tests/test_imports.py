@@ -26,7 +26,7 @@ def test_the_import_is_light():
         ("import bridges_tabular.cli", "torch pandas sklearn xgboost optuna pytorch_tabular pytorch_lightning"),
         ("import bridges_tabular.core.distribution", "xgboost pytorch_tabular pytorch_lightning"),
         ("import bridges_tabular; bridges_tabular.XGBBridgeRegressor", "torch pytorch_tabular pytorch_lightning"),
-        ("from bridges_tabular import TabularBridgeRegressor", "xgboost"),
+        pytest.param("from bridges_tabular import TabularBridgeRegressor", "xgboost", marks=pytest.mark.slow),
         ("from bridges_tabular import PooledBridgeRegressor", "torch xgboost pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import AutoBridgeRegressor", "torch xgboost pytorch_tabular pytorch_lightning"),
         ("from bridges_tabular import load", "torch xgboost pytorch_tabular pytorch_lightning"),

@@ -75,7 +75,7 @@ def test_threads_leave_no_trace() -> None:
     promised("Threads")
 
 
-@every
+@pytest.mark.parametrize("engine", ["trees", pytest.param("network", marks=pytest.mark.slow)])
 def test_nothing_is_imported_that_a_file_names(engine: str, tmp_path: Path) -> None:
     promised("Nothing is imported that a file names")
     ENGINES[engine]().fit(X, Y).save(tmp_path / "m")

@@ -38,6 +38,7 @@ def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "fit_and_score", fit_and_score)
 
 
+@pytest.mark.slow
 def test_compare_trains_the_bundled_experiment(
     folder: Path, command: Callable[..., subprocess.Popen[str]], small: list[str]
 ) -> None:

@@ -163,7 +163,10 @@ def test_a_second_run_is_refused_before_it_trains(folder: Path, command: Command
     assert not (folder / ".run.lock").exists()
 
 
-@pytest.mark.parametrize("library", ["_multiarray_umath", "libtorch_cpu", "libxgboost"])
+@pytest.mark.parametrize(
+    "library",
+    ["_multiarray_umath", *(pytest.param(late, marks=pytest.mark.slow) for late in ("libtorch_cpu", "libxgboost"))],
+)
 def test_ctrl_c_during_imports_is_a_line(folder: Path, command: Command, library: str) -> None:
     process = command("compare", "xgboost.yaml", "--out", "run")
     wait_for(lambda: is_mapped(process, library), process)

@@ -104,6 +104,7 @@ def proxy(kept: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_workers_behind_a_proxy_before_a_journal_take_each_trial_once(study: dict[str, Any], tmp_path: Path) -> None:
     with proxy(str(tmp_path / "kept.log")) as (url, _):
         study["study"] |= {"storage": url, "workers": 1, "trials": 12}

@@ -286,17 +286,17 @@ def test_a_worker_killed_during_a_fit(doomed: Any) -> None:
 
 @processes
 def test_a_worker_killed_while_predicting(doomed: Any) -> None:
+    # within the test, so that it reaches the workers by value: they need not find this module
+    def once_killed(frame: pd.DataFrame) -> pd.DataFrame:
+        distributed.Event("killed").wait()
+        return frame
+
     fitted = DaskXGBBridgeRegressor(**SMALL).fit(TABLE, TARGET)
-    slow = TABLE.map_partitions(_once_killed, meta=X[:0])
+    slow = TABLE.map_partitions(once_killed, meta=X[:0])
     found = doomed.compute(fitted.predict(slow))
-    assert _kill_when(doomed, "_once_killed")
+    assert _kill_when(doomed, "once_killed")
     distributed.Event("killed").set()
     pd.testing.assert_series_equal(found.result(timeout=120), pd.Series(fitted.to_local().predict(X), X.index))
-
-
-def _once_killed(frame: pd.DataFrame) -> pd.DataFrame:
-    distributed.Event("killed").wait()
-    return frame
 
 
 def _kill_when(client: Any, task: str) -> bool:

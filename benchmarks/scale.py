@@ -7,7 +7,8 @@
 Rounds or epochs are fixed, a fifth of the rows is held out for validation, and all models run on one thread. Each
 measurement has a process of its own, whose peak memory counts; times are the processor's. Of so many other rows as
 given by --predict, points and three quantiles are predicted. "external" is the boosting engine on parquet files, which
-it streams; their rows are never in memory together. "dask-1" and "dask-2" are DaskXGBBridgeRegressor on one and two
+it streams; their rows are never in memory together. "files" is the same where not even XGBoost's quantised matrices are
+in memory, as on a machine that has little of it. "dask-1" and "dask-2" are DaskXGBBridgeRegressor on one and two
 workers of one thread each: times are the busiest worker's, memory that of the largest. "calibration" is the part of the
 fit that makes distributions of the model's outputs, forecasts of its rows included. What stands in the CSV file is not
 run again.
@@ -76,6 +77,7 @@ def dask(bins: int, rounds: int) -> Any:
 ENGINES: dict[str, Callable[[int, int], Any]] = {
     "boosting": boosting,
     "external": boosting,
+    "files": boosting,
     "dask-1": dask,
     "dask-2": dask,
     "tabular": tabular,
@@ -110,7 +112,11 @@ def measure(engine: str, rows: int, columns: int, bins: int, rounds: int, predic
     folder = tempfile.TemporaryDirectory()
     X: Any = folder.name
     y: Any = "y"
-    if engine == "external":
+    if engine == "files":
+        from bridges_tabular.boosting import quantised
+
+        quantised.fits_in_memory = lambda values: False
+    if engine in ("external", "files"):
         write_parts(Path(folder.name), rows, columns)
     else:
         X, y = table(rows, columns, 0)

@@ -54,8 +54,8 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file of a run; a model named ``NA`` or ``1`` keeps its name."""
+    """Read a CSV file of a run; a model named ``NA`` or ``1`` keeps its name, a group ``01`` its zero."""
     columns = pd.read_csv(path, nrows=0).columns
-    names = {key: str for key in (*IDENTITY, "feature") if key != "seed" and key in columns}
+    names = {key: str for key in (*IDENTITY, "feature", "mark") if key != "seed" and key in columns}
     empty = {column: [""] for column in columns if column not in names}
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=empty, float_precision="round_trip")

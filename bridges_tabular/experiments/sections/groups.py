@@ -25,7 +25,6 @@ class Groups(Section):
         rows = marked(run, "group")
         if rows is None:
             return None
-        rows = rows.assign(mark=rows["mark"].astype(str))
         models = [name for name in run.summary["model"] if name in set(rows["model"])]
         sizes = rows.groupby("mark")["row"].nunique().sort_values(ascending=False, kind="stable")
         shown = sizes.index[:_MOST_GROUPS]

@@ -59,6 +59,8 @@ def marked(run: Run, how: str) -> pd.DataFrame | None:
     if not by or by["how"] != how or not len(marks) or run.predictions.empty:
         return None
     of_row = marks.set_index("row")["mark"]
+    if how == "time":
+        of_row = _times(of_row)
     rows = run.predictions
     inside = rows["y_true"].between(rows["q05"], rows["q95"]).astype(float).where(rows["q05"].notna())
     loss = rows["crps"].fillna((rows["y_pred"] - rows["y_true"]).abs())
@@ -101,6 +103,14 @@ def error_figure(blocks: pd.DataFrame, look: Mapping[str, Look], time: str) -> F
     """Mean loss of each model over time."""
     y = axis("mean CRPS", rangemode="tozero", nticks=6)
     return {"data": _lines(blocks, "loss", look), "layout": {"xaxis": axis(time, nticks=6), "yaxis": y}}
+
+
+def _times(marks: pd.Series[str]) -> pd.Series[Any]:
+    """Times of the text of a file: numbers, which text would not sort, or dates, which it does."""
+    try:
+        return marks.astype(float)
+    except ValueError:
+        return marks
 
 
 def _ends(blocks: pd.DataFrame) -> list[Any]:

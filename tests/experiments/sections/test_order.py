@@ -42,9 +42,9 @@ def make_frame() -> pd.DataFrame:
     )
 
 
-def run_of(folder: Path, models: dict[str, Any], **split: Any) -> Path:
+def run_of(folder: Path, models: dict[str, Any], frame: pd.DataFrame | None = None, **split: Any) -> Path:
     content = {
-        "table": {"source": make_frame(), "target": "price"},
+        "table": {"source": make_frame() if frame is None else frame, "target": "price"},
         "split": {"test": 0.4, "validation": 0.2} | split,
         "models": models,
     }
@@ -127,6 +127,26 @@ def test_groups_have_their_own_scores_by_name(by_group: Path) -> None:
     for house, value in crps.items():
         assert re.search(rf"{house} 25 .*?{value:,.4g}", table), house
     assert len(crps) == 5
+
+
+def test_groups_keep_names_made_of_digits(tmp_path: Path) -> None:
+    frame = make_frame().assign(house=lambda homes: np.resize(["01067", "1067", "9", "09"], len(homes)))
+    run_of(tmp_path / "run", {"points": MODELS["points"]}, frame, group="house", seeds=[0, 1, 2])
+    tested = set(frame["house"][pd.read_csv(tmp_path / "run" / "predictions.csv")["row"]])
+    assert {"01067", "1067"} <= tested
+    said = text(tmp_path / "run")
+    table = said[said.index("Group by group Mean") :]
+    for house in tested:
+        assert f" {house} 75 " in table
+
+
+def test_times_that_are_numbers_go_by_their_size(tmp_path: Path) -> None:
+    frame = make_frame().assign(day=lambda homes: np.arange(len(homes)) - 250.5)
+    run_of(tmp_path / "run", {"points": MODELS["points"]}, frame, time="day", seeds=[0])
+    blocks = in_blocks(Run.read(tmp_path / "run", COLLECTING))
+    assert blocks is not None
+    # 120 test rows in four blocks, each at its middle
+    assert blocks["mark"].tolist() == [-55.5, -25.5, 4.5, 34.5]
 
 
 def test_a_random_split_has_none_of_it_and_its_folder_no_file(saved_run: Path) -> None:

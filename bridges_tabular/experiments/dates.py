@@ -13,6 +13,7 @@ _ZONE = r"(?:Z|[+-]\d{2}:?\d{2})"
 _ISO = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]\d{{2}}:\d{{2}}(?::\d{{2}}(?:\.\d{{1,9}})?)?{_ZONE}?)?")
 # the date alone ends in what looks like a zone
 _ZONED = re.compile(rf".*:.*{_ZONE}")
+_ENDING_ZONE = re.compile(rf"{_ZONE}$")
 
 
 class TableNote(UserWarning):
@@ -32,8 +33,8 @@ def read_dates(frame: pd.DataFrame, names: Collection[str] | None = None) -> pd.
     Returns
     -------
     DataFrame
-        The same where there are none. Times of day with a zone become those of UTC; a column in which some have one
-        stays text.
+        The same where there are none. Times of day with a zone become what the clock showed there, as in tables with
+        types: ``17:30+02:00`` is 17:30, ``15:30Z`` is 15:30. A column in which some have a zone stays text.
     """
     text = [name for name in frame.columns if pd.api.types.is_object_dtype(frame[name].dtype)]
     asked = text if names is None else [name for name in frame.columns if name in names]
@@ -55,8 +56,9 @@ def _as_dates(column: pd.Series[Any], expected: bool) -> pd.Series[Any] | None:
     zoned = known.map(lambda value: _ZONED.fullmatch(value) is not None)
     if zoned.any() and not zoned.all():
         return None
+    clock = column.str.replace(_ENDING_ZONE, "", regex=True) if zoned.any() else column
     try:
-        return pd.to_datetime(column, format="ISO8601", utc=bool(zoned.any()))
+        return pd.to_datetime(clock, format="ISO8601")
     except ValueError:
         # a month 13, or a year that nanoseconds do not reach
         return None

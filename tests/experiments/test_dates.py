@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from bridges_tabular.experiments import read_frame
-from bridges_tabular.experiments.blocks import TableBlock
+from bridges_tabular.experiments.blocks import SplitBlock, TableBlock
 from bridges_tabular.experiments.dates import TableNote
 from bridges_tabular.experiments.tables import load_table
+from bridges_tabular.regressors.tables import TableEncoder
 
 
 def write(path: Path, values: list[str]) -> str:
@@ -25,7 +26,7 @@ def write(path: Path, values: list[str]) -> str:
         (["2024-05-31", "", "2024-06-01"], ["2024-05-31", None, "2024-06-01"]),
         (["2024-05-31T17:30", "2024-05-31 08:00:05.25"], ["2024-05-31 17:30", "2024-05-31 08:00:05.25"]),
         (["2024-05-31", "2024-05-31 08:00"], ["2024-05-31", "2024-05-31 08:00"]),
-        (["2024-05-31T17:30Z", "2024-05-31T17:30+02:00"], ["2024-05-31 17:30+00:00", "2024-05-31 15:30+00:00"]),
+        (["2024-05-31T17:30Z", "2024-05-31T17:30+02:00"], ["2024-05-31 17:30", "2024-05-31 17:30"]),
     ],
 )
 def test_text_of_dates_is_read_as_dates(tmp_path: Path, values: list[str], expected: list[str | None]) -> None:
@@ -85,3 +86,24 @@ def test_expected_dates_are_read_without_a_word(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         assert pd.api.types.is_datetime64_any_dtype(read_frame(path, dates=["when"])["when"])
         assert read_frame(write(tmp_path / "u.csv", ["2024-05-31"]), dates=[])["when"].tolist() == ["2024-05-31"]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC"])
+def test_times_with_a_zone_are_clock_times_in_text_and_in_typed_tables(tmp_path: Path, zone: str) -> None:
+    pytest.importorskip("pyarrow")
+    # over the end of summer time: the offsets differ
+    when = pd.date_range("2023-11-03", periods=60, freq="5h", tz=zone)
+    frame = pd.DataFrame({"when": when, "x": np.arange(60.0), "y": np.arange(60.0)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    split = SplitBlock(time="when")
+    with pytest.warns(TableNote, match="'when' is read as dates"):
+        text = load_table(TableBlock(str(tmp_path / "t.csv"), "y"), split)
+    typed = load_table(TableBlock(str(tmp_path / "t.parquet"), "y"), split)
+    pd.testing.assert_series_equal(text.X["when"], frame["when"].dt.tz_localize(None))
+    encoder = TableEncoder().fit(text.X)
+    for mine, other in zip(encoder.transform(text.X), encoder.transform(typed.X), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert text.marks is not None
+    assert typed.marks is not None
+    np.testing.assert_array_equal(text.marks.values, typed.marks.values)

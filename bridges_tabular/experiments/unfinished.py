@@ -63,12 +63,17 @@ class Plan:
 
     def changes(self, now: Plan) -> list[str]:
         """Say in what another plan differs."""
-        before, after = (dict(_leaves(parse_yaml(plan.config))) for plan in (self, now))
+        configs = [parse_yaml(plan.config) for plan in (self, now)]
+        before, after = (dict(_leaves(config)) for config in configs)
         changed = [
             f"{key} was {_short(before.get(key))} and is {_short(after.get(key))}"
             for key in dict.fromkeys([*before, *after])
             if before.get(key) != after.get(key) and key.partition(".")[0] not in _FREE
         ]
+        # fits are kept by their number, which is that of the model in the file
+        models = [list(config["models"]) for config in configs]
+        if models[0] != models[1] and sorted(models[0]) == sorted(models[1]):
+            changed.append(f"the order of models was {', '.join(models[0])} and is {', '.join(models[1])}")
         changed += [
             f"the rows of {name} are others"
             for name, digest in self.tables.items()

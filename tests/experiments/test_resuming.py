@@ -143,6 +143,14 @@ def test_another_configuration_is_refused_by_its_keys(
     assert "unfinished" not in names(tmp_path / "run")
 
 
+def test_models_in_another_order_are_refused(content: dict[str, Any], tmp_path: Path, fits: Fits) -> None:
+    interrupt(content, tmp_path / "run", fits, at=("third", 0))
+    moved = content | {"models": dict(reversed(content["models"].items()))}
+    with pytest.raises(ExperimentError, match="the order of models was points, bins, third and is third, bins, points"):
+        compare(moved, out=tmp_path / "run", quiet=True)
+    assert fits.done == []
+
+
 def test_what_no_fit_depends_on_may_change(content: dict[str, Any], tmp_path: Path, fits: Fits) -> None:
     interrupt(content, tmp_path / "run", fits, at=("third", 3))
     changed = compare(content, out=tmp_path / "run", quiet=True, report={"baseline": "bins"})

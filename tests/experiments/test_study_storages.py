@@ -163,3 +163,33 @@ def test_a_database_without_its_driver_says_what_to_install(
         BridgeStudy(study, out=tmp_path / "out").optimize(quiet=True)
     assert f"cannot be opened: it needs {module}: pip install {package}" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_study_stays_until_the_new_one_can_begin(study: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    study["study"] |= {"workers": 1, "trials": 1}
+    BridgeStudy(study, out).optimize(quiet=True)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    elsewhere = study["study"] | {"storage": "sqlite:////nonexist/x.db"}
+    with pytest.raises(ExperimentError, match="unable to open"):
+        BridgeStudy(study | {"study": elsewhere}, out, overwrite=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "storage", [None, "out/study.log", "sqlite:///out/study.log", "sqlite:///out/x.db", "sqlite:///kept.db"]
+)
+def test_a_study_is_forgotten_wherever_it_is_kept(
+    storage: str | None, study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    study["study"] |= {"workers": 1, "trials": 1, "storage": storage}
+    BridgeStudy(study, "out").optimize(quiet=True)
+    own = "study.log" if storage is None else Path(storage).name
+    if own != "study.log":
+        (tmp_path / "out" / "study.log").write_text("of a study before", "utf-8")
+    anew = BridgeStudy(study, "out", overwrite=True)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.yaml", own} - {"kept.db"}
+    trials = anew.optimize(quiet=True).trials
+    assert trials["trial"].tolist() == [0]

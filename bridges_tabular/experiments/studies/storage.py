@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,6 +69,19 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
             reason = f"it needs {cause.name}: pip install {_PACKAGES.get(cause.name, cause.name)}"
         name = folder / JOURNAL_FILE if url is None else hide_password(url)
         raise ExperimentError(f"study.storage: {name} cannot be opened: {reason}") from None
+
+
+def storage_file(url: str | None, folder: Path) -> Path | None:
+    """Return the file that ``open_storage`` opens; None where the trials are elsewhere."""
+    if url is None:
+        return folder / JOURNAL_FILE
+    if "://" not in url:
+        return Path(url)
+    with suppress(ValueError, sqlalchemy.exc.ArgumentError):
+        parsed = sqlalchemy.make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return Path(parsed.database or "")
+    return None
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

@@ -35,7 +35,14 @@ from bridges_tabular.experiments.studies.quiet import quiet_optuna
 from bridges_tabular.experiments.studies.report import render_study
 from bridges_tabular.experiments.studies.search import Data, Search
 from bridges_tabular.experiments.studies.space import with_values
-from bridges_tabular.experiments.studies.storage import JOURNAL_FILE, PROXY, hide_password, loss_in_words, open_storage
+from bridges_tabular.experiments.studies.storage import (
+    JOURNAL_FILE,
+    PROXY,
+    hide_password,
+    loss_in_words,
+    open_storage,
+    storage_file,
+)
 from bridges_tabular.experiments.studies.table import trials_frame
 from bridges_tabular.experiments.studies.workers import run_workers
 from bridges_tabular.experiments.unfinished import Unfinished
@@ -131,7 +138,7 @@ class BridgeStudy:
                 "study.workers: other processes cannot read a DataFrame: write it to a .parquet file, or take 1"
             )
         if self.out is not None:
-            _check_folder(self.out, overwrite)
+            _check_folder(self.out, self._block.storage)
         check_models(self.experiment)
         self._data = data = Data.load(self.experiment)
         self._searches = [Search.prepare(self.experiment, model, data) for model in self._block.models]
@@ -193,17 +200,16 @@ class BridgeStudy:
             storage: BaseStorage = optuna.storages.InMemoryStorage()
         else:
             folder = self.out or Path()
-            if overwrite and self.out is not None:
-                Unfinished(self.out).discard()
-                for name in _OUTPUTS:
-                    (self.out / name).unlink(missing_ok=True)
+            if overwrite and url is None:
+                # refused while the study is there
+                Unfinished(folder)
+                # a damaged one could not be opened
+                (folder / JOURNAL_FILE).unlink(missing_ok=True)
             with quiet_optuna():
                 storage = open_storage(url, folder)
         with quiet_optuna():
             if overwrite:
-                for search in self._searches:
-                    if search.name in optuna.get_all_study_names(storage):
-                        optuna.delete_study(study_name=search.name, storage=storage)
+                self._forget(storage)
             others = optuna.get_all_study_names(storage)
             for search in self._searches:
                 search.create(storage)
@@ -212,6 +218,19 @@ class BridgeStudy:
         )
         self._write(CONFIG_FILE, _without_password(self.experiment).to_yaml())
         return storage
+
+    def _forget(self, storage: BaseStorage) -> None:
+        """Delete the studies that a storage holds, then what they left in the folder."""
+        for search in self._searches:
+            if search.name in optuna.get_all_study_names(storage):
+                optuna.delete_study(study_name=search.name, storage=storage)
+        if self.out is None:
+            return
+        Unfinished(self.out).discard()
+        kept = storage_file(self._block.storage, self.out)
+        for path in (self.out / name for name in _OUTPUTS):
+            if kept is None or path.resolve() != kept.resolve():
+                path.unlink(missing_ok=True)
 
     def _run(self, search: Search, bars: StudyBars, deadline: float | None) -> None:
         watch = bars.watcher(search)
@@ -277,12 +296,15 @@ def _without_password(experiment: Experiment) -> Experiment:
     return replace(experiment, study=replace(experiment.study, storage=hide_password(experiment.study.storage)))
 
 
-def _check_folder(out: Path, overwrite: bool) -> None:
+def _check_folder(out: Path, storage: str | None) -> None:
     check_writable(out)
     if out.exists() and not out.is_dir():
         raise ExperimentError(f"{out} is a file, not a folder")
     held = [path.name for path in out.iterdir()] if out.is_dir() else []
-    foreign = [name for name in held if name not in (*_OUTPUTS, UNFINISHED) and not name.startswith(".")]
+    kept = storage_file(storage, out)
+    # SQLite keeps a journal beside its file
+    own = kept.name if kept is not None and kept.resolve().parent == out.resolve() else JOURNAL_FILE
+    foreign = [name for name in held if name not in (*_OUTPUTS, UNFINISHED) and not name.startswith((".", own))]
     if foreign or (held and CONFIG_FILE not in held):
         raise ExperimentError(f"{out} holds files that are not of a study: choose another folder with --out")
     check_writable(out / CONFIG_FILE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
 from safetensors import SafetensorError
 
 from bridges_tabular.experiments._yaml import parse_yaml
 from bridges_tabular.experiments.blocks import ExperimentError
+from bridges_tabular.experiments.digests import digest
 from bridges_tabular.experiments.folders import UNFINISHED, writing
 from bridges_tabular.experiments.parts import MODEL_FOLDER, Part
 from bridges_tabular.experiments.tables import Table
@@ -54,7 +52,7 @@ class Plan:
     @classmethod
     def of(cls, config: str, tables: Sequence[Table], versions: Mapping[str, str]) -> Self:
         """Plan a comparison."""
-        return cls(config, {table.name: _digest(table) for table in tables}, dict(versions), uuid.uuid4().hex)
+        return cls(config, {table.name: digest(table) for table in tables}, dict(versions), uuid.uuid4().hex)
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Self:
@@ -223,19 +221,6 @@ def _short(value: str | None) -> str:
     if value is None:
         return "not given"
     return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
-
-
-def _digest(table: Table) -> str:
-    """What identifies the rows of a table."""
-    content = hashlib.sha256(table.y.tobytes() + table.rows.tobytes())
-    for numbers in (table.weight, table.exposure):
-        if numbers is not None:
-            content.update(numbers.tobytes())
-    if table.marks is not None:
-        content.update(table.marks.values.tobytes())
-    content.update(pd.util.hash_pandas_object(table.X, index=False).to_numpy().tobytes())
-    content.update(json.dumps([(str(name), str(dtype)) for name, dtype in table.X.dtypes.items()]).encode())
-    return content.hexdigest()
 
 
 def _leaves(content: Any, key: str = "") -> Iterator[tuple[str, str]]:

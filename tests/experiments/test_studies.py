@@ -417,6 +417,23 @@ def test_a_study_goes_on_with_the_same_questions_alone(study: dict[str, Any], tm
         BridgeStudy(study, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [({"weight": "w"}, {"exposure": "w"}), ({"drop": ["id", "w"]}, {"drop": ["id", "w"], "categories": ["store"]})],
+)
+def test_the_same_numbers_in_another_role_are_other_rows(
+    study: dict[str, Any], frame: pd.DataFrame, tmp_path: Path, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    numbers = {"w": rng.uniform(0.1, 1, len(frame)), "store": rng.integers(0, 4, len(frame))}
+    frame.assign(**numbers).to_parquet(tmp_path / "homes.parquet")
+    table = study["table"] | {"source": str(tmp_path / "homes.parquet")}
+    for _ in range(2):
+        BridgeStudy(study | {"table": table | before}, tmp_path / "out")
+    with pytest.raises(ExperimentError, match="the storage holds a study 'experiment.bins' with other rows: it was"):
+        BridgeStudy(study | {"table": table | now}, tmp_path / "out")
+
+
 def test_a_study_in_memory_writes_nothing(
     study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

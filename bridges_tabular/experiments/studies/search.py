@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
-import pandas as pd
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from bridges_tabular.experiments.blocks import ExperimentError, StudyBlock
 from bridges_tabular.experiments.config import Experiment
+from bridges_tabular.experiments.digests import digest
 from bridges_tabular.experiments.engines import ENGINES, build_model, members_of
 from bridges_tabular.experiments.splits import Split, make_splits
 from bridges_tabular.experiments.studies.objective import Objective, Part, check_metrics, make_parts
@@ -50,14 +50,7 @@ class Data:
 
     def digest(self) -> str:
         """Identify the rows that trials see."""
-        seen = [*self.split.train, *self.split.validation]
-        content = hashlib.sha256(self.table.y[seen].tobytes())
-        for numbers in (self.table.weight, self.table.exposure):
-            if numbers is not None:
-                content.update(numbers[seen].tobytes())
-        content.update(pd.util.hash_pandas_object(self.table.X.iloc[seen], index=False).to_numpy().tobytes())
-        content.update(json.dumps([str(column) for column in self.table.X.columns]).encode())
-        return content.hexdigest()[:16]
+        return digest(self.table, np.concatenate([self.split.train, self.split.validation]))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from pandas.api import types as pandas_types
 
 from bridges_tabular.experiments.blocks import ExperimentError, nearest
 from bridges_tabular.experiments.frames import PREFIX
 from bridges_tabular.experiments.paths import bundled_tables, find_file
-from bridges_tabular.regressors.kinds import parse_numbers
+from bridges_tabular.regressors.kinds import as_floats, parse_numbers
 from bridges_tabular.regressors.words import shown
+
+_MIDNIGHT = " 00:00:00"
 
 
 def find_table(source: str) -> Path:
@@ -126,10 +130,34 @@ def with_numbers(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def without(frame: pd.DataFrame, missing: Sequence[str | float]) -> pd.DataFrame:
-    """Make the cells of a typed table missing that say so."""
-    says = frame.isin(list(missing))
-    names = [str(name) for name in frame.columns if says[name].any()]
+    """Make the cells of a typed table missing that would be in a file of text: ``-999`` and ``"-999"`` say the same."""
+    if not missing:
+        return frame
+    numbers = parse_numbers(pd.Series(list(missing), dtype=object))
+    numbers = numbers[~np.isnan(numbers)]
+    whole = [int(number) for number in numbers if number.is_integer()]
+    words = {*map(str, missing), *map(str, whole), *(f"{number}.0" for number in whole)}
+    says = {str(name): _says_missing(frame[name], words, numbers) & frame[name].notna() for name in frame.columns}
+    names = [name for name, cells in says.items() if cells.any()]
     return with_numbers(frame.assign(**{name: frame[name].mask(says[name]) for name in names}), names)
+
+
+def _says_missing(column: pd.Series[Any], words: Collection[str], numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    dtype: Any = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = dtype.categories.to_series()
+        return column.isin(categories[_says_missing(categories, words, numbers)]).to_numpy()
+    # to pandas True is 1, in a file it is a word
+    floats = None if pandas_types.infer_dtype(column, skipna=True) == "boolean" else as_floats(column)
+    if floats is None:
+        # midnight may be written or not
+        text = column.astype(object).astype(str).str.removesuffix(_MIDNIGHT)
+        return text.isin([word.removesuffix(_MIDNIGHT) for word in words]).to_numpy()
+    if pandas_types.is_float_dtype(dtype):
+        # -99.9 is another number in single precision
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(f"f{dtype.itemsize}")
+    return np.isin(floats, numbers)
 
 
 def read_openml(identifier: str) -> tuple[pd.DataFrame, str]:

@@ -168,6 +168,11 @@ models: {trees: {engine: xgboost, n_estimators: 10, n_jobs: 1}}
     assert "new.csv: column 'size' held numbers in fit and now holds '?' in row 4" in error
     assert main(["predict", "alone", "new.csv", "--out", "q.csv", "--missing", "n/a", "--missing", "?", "--quiet"]) == 0
     assert (folder / "q.csv").read_bytes() == (folder / "p.csv").read_bytes()
+    # numbers say it of typed tables, too
+    pytest.importorskip("pyarrow")
+    frame.assign(size=frame["size"].where(is_known, -999))[:20].to_parquet("new.parquet")
+    assert main(["predict", "alone", "new.parquet", "--out", "r.csv", "--missing", "-999", "--quiet"]) == 0
+    assert (folder / "r.csv").read_bytes() == (folder / "p.csv").read_bytes()
     assert capsys.readouterr() == ("", "")
 
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import re
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import bridges_tabular
 from bridges_tabular.experiments import ExperimentError, compare, read_frame
 from bridges_tabular.experiments.blocks import SplitBlock, TableBlock
 from bridges_tabular.experiments.dates import TableNote
+from bridges_tabular.experiments.frames import FrameSource
 from bridges_tabular.experiments.splits import make_splits
 from bridges_tabular.experiments.tables import load_table
 
@@ -239,6 +241,42 @@ def test_keys_of_kinds_work_for_tables_with_types(frame: pd.DataFrame, tmp_path:
     assert table.X["size"].isna().tolist() == [i in (3, 7) for i in range(120)]
     assert set(table.X["code"].cat.categories) == {0, 1, 2, 3}
     assert table.X["code"].isna().sum() == 24
+
+
+CELLS = pd.DataFrame(
+    {
+        "whole": [-999, 1, 0, 7],
+        "small": np.array([-99.9, 1, 0, -999], dtype=np.float32),
+        "money": [Decimal("-999.00"), Decimal("1.50"), Decimal("0.00"), None],
+        "text": ["-999", "1", "none", "007"],
+        "kind": pd.Categorical(["a", "none", "b", "a"]),
+        "true": [True, False, True, False],
+        "some": [True, False, None, True],
+        "day": pd.to_datetime(["1900-01-01", "2024-05-31", None, "2024-06-01"]),
+        "time": pd.to_datetime(["1900-01-01 00:00", "2024-05-31 17:30", None, "2024-06-01 00:00"]),
+        "price": [11.0, 12.0, 13.0, 14.0],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "missing", [(-999,), ("-999",), (-999.0, "none"), (1,), (0,), ("True",), (-99.9,), ("1900-01-01 00:00:00",), ("?",)]
+)
+def test_the_same_cells_are_missing_in_text_and_in_typed_tables(
+    tmp_path: Path, missing: tuple[str | float, ...]
+) -> None:
+    pytest.importorskip("pyarrow")
+    CELLS.to_csv(tmp_path / "t.csv", index=False)
+    CELLS.to_parquet(tmp_path / "t.parquet")
+    # dates as they are written where all are midnights
+    text = [*missing, *(cell.removesuffix(" 00:00:00") for cell in missing if isinstance(cell, str))]
+    expected = pd.read_csv(tmp_path / "t.csv", na_values=text, dtype={"text": str}).isna()
+    arrow = CELLS.convert_dtypes(dtype_backend="pyarrow")
+    for source in (str(tmp_path / "t.parquet"), FrameSource.of(CELLS.convert_dtypes()), FrameSource.of(arrow)):
+        if isinstance(source, str):
+            pd.testing.assert_frame_equal(read_frame(source, missing=missing).isna(), expected)
+        found = load_table(TableBlock(source, "price", missing=missing, categories=("text",))).X.isna()
+        pd.testing.assert_frame_equal(found, expected.drop(columns="price"))
 
 
 def test_numbers_that_are_too_long_for_64_bits_stay_numbers_and_codes_keep_their_zeros(

@@ -139,7 +139,8 @@ class XGBBridgeRegressor(FittedTrees, PastMemory):
     monotone_constraints : dict, optional
         Directions of the prediction in columns of numbers, by name: ``{"carat": 1}``, -1 for down. The trees of the
         location hold them, ours, or those of CatBoost, LightGBM, XGBoost or HistGradientBoostingRegressor, and the bins
-        add nothing to the point: the mean of the distribution keeps the directions, its quantiles need not.
+        add nothing to the point: the mean of the distribution keeps the directions, its quantiles need not. Not with
+        ``support`` or ``target_transform``.
     callbacks : list of xgboost.callback.TrainingCallback, optional
         Called in the last stage; of several targets in that of each, one after the other. The validation rows are
         called "validation_0" in their log, whose scores are of the standardised target.

@@ -261,6 +261,12 @@ class Settings:
             if not isinstance(name, str) or direction not in (-1, 0, 1) or isinstance(direction, bool):
                 problem = f"monotone_constraints holds {shown(name)}: {shown(direction)}"
                 raise ValueError(f"{problem}; it holds names of columns, and 1 for up, -1 for down or 0")
+        for name in ("support", "target_transform"):
+            if self._params[name] is not None:
+                raise ValueError(
+                    f"monotone_constraints stand beside {name}, with which predictions are means of distributions,"
+                    " whose widths may go either way: give one of them"
+                )
         if not self._scheme.has_code:
             return
         if self._given.location == "none":

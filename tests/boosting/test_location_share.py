@@ -146,6 +146,8 @@ def test_directions_hold_among_other_columns_and_after_loading(tmp_path: Path) -
     ("params", "words"),
     [
         ({"location": "none"}, "monotone_constraints need a location"),
+        ({"support": (0, None)}, "monotone_constraints stand beside support, with which"),
+        ({"scheme": "least_squares", "target_transform": "log"}, "monotone_constraints stand beside target_transform"),
         ({"location": RandomForestRegressor()}, "cannot be held by a location of RandomForestRegressor"),
         ({"location": XGBBridgeRegressor()}, "cannot be held by a location of XGBBridgeRegressor"),
         (

@@ -38,7 +38,7 @@ def to_onnx(model: Any, path: str | PathLike[str], outputs: Sequence[str] | None
 
     Parameters
     ----------
-    model : TabularBridgeRegressor or XGBBridgeRegressor
+    model : TabularBridgeRegressor, or XGBBridgeRegressor of one target
         Fitted to numbers and booleans, without ``support`` and ``target_transform``; trees on their own location or
         none, not on that of another library.
     path : path
@@ -76,9 +76,10 @@ def to_onnx(model: Any, path: str | PathLike[str], outputs: Sequence[str] | None
     if not isinstance(model, BridgeRegressor):
         raise TypeError(f"to_onnx takes a TabularBridgeRegressor or XGBBridgeRegressor, got {type(model).__name__}")
     check_is_fitted(model)
-    trained = model._trained
+    trained = getattr(model, "_trained", None)
     if not isinstance(trained, Exportable):
-        raise TypeError(f"to_onnx takes a TabularBridgeRegressor or XGBBridgeRegressor, got {type(model).__name__}")
+        kind = type(model).__name__ + ("" if model._single else " of several targets")
+        raise TypeError(f"to_onnx takes a TabularBridgeRegressor, or an XGBBridgeRegressor of one target, got {kind}")
     _check_columns(model)
     if not model.scale_.plain:
         raise ValueError(

@@ -79,13 +79,15 @@ class DistributionScorer(BaseEstimator, ABC):
         ------
         TypeError
             If the estimator predicts no distributions.
+        ValueError
+            If it predicts more or fewer targets than ``y`` has.
         """
         predicted = predict_distribution(estimator, X, exposure)
-        truth = np.asarray(y, dtype=np.float64)
-        if isinstance(predicted, list):
-            parts = [self._loss(one, of, sample_weight) for one, of in zip(predicted, truth.T, strict=True)]
-            return -float(np.mean(parts))
-        return -self._loss(predicted, truth.ravel(), sample_weight)
+        several = predicted if isinstance(predicted, list) else [predicted]
+        truths = np.atleast_2d(np.asarray(y, dtype=np.float64).T)
+        if len(truths) != len(several):
+            raise ValueError(f"y has {len(truths)} target(s), and the estimator predicts {len(several)}")
+        return -float(np.mean([self._loss(*one, sample_weight) for one in zip(several, truths, strict=True)]))
 
     @abstractmethod
     def _loss(self, distribution: BinnedDistribution, y: NDArray[np.float64], sample_weight: ArrayLike | None) -> float:

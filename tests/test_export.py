@@ -114,6 +114,12 @@ def test_what_no_graph_holds_is_refused(diamonds, tmp_path):
         bt.to_onnx(model, tmp_path / "model.onnx")
     with pytest.raises(TypeError, match=r"^to_onnx takes .*, got dict$"):
         bt.to_onnx({}, tmp_path / "model.onnx")
+    trees = bt.XGBBridgeRegressor(n_estimators=2, n_bins=8)
+    pool = bt.PooledBridgeRegressor([("one", trees), ("other", trees)]).fit(X, frame["price"])
+    with pytest.raises(TypeError, match=r"^to_onnx takes .*, got PooledBridgeRegressor$"):
+        bt.to_onnx(pool, tmp_path / "model.onnx")
+    with pytest.raises(TypeError, match=r"^to_onnx takes .* one target, got XGBBridgeRegressor of several targets$"):
+        bt.to_onnx(trees.fit(X, frame[["price", "carat"]]), tmp_path / "model.onnx")
     assert not any(tmp_path.iterdir())
 
 

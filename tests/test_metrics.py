@@ -121,6 +121,8 @@ def test_several_targets_have_the_mean_of_their_scores() -> None:
     assert metrics.neg_crps(network, X, both) == pytest.approx(expected, rel=0.2)
     one, other = network.predict_distribution(X)
     assert metrics.neg_crps(network, X, both) == pytest.approx(-(scores.crps(one, Y) + scores.crps(other, 2 * Y)) / 2)
+    with pytest.raises(ValueError, match=r"^y has 1 target\(s\), and the estimator predicts 2$"):
+        metrics.neg_crps(network, X, Y)
 
 
 def test_what_has_no_distribution_is_refused_in_a_line(fitted: Any) -> None:

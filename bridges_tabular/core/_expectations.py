@@ -177,10 +177,11 @@ class Expectations(Batch):
             raise ValueError(f"level has {wanted[~((wanted > 0) & (wanted < 1))][0]}, expected between 0 and 1")
         if tail not in ("upper", "lower"):
             raise ValueError(f"tail is {tail!r}, expected 'upper' or 'lower'")
-        if tail == "lower":
-            return -type(self)._from_valid(_mirrored(self._rows)).expected_shortfall(1.0 - wanted)
         quantiles = self.quantile(wanted)
-        return quantiles + self.stop_loss(quantiles) / (1.0 - wanted)
+        if tail == "upper":
+            return quantiles + self.stop_loss(quantiles) / (1.0 - wanted)
+        mirrored = type(self)._from_valid(_mirrored(self._rows))
+        return quantiles - mirrored.stop_loss(-quantiles) / wanted
 
 
 def _mirrored(rows: Rows) -> Rows:
@@ -196,7 +197,9 @@ def _excess(rows: Rows, y: FloatArray) -> FloatArray:
     width, begin = right - left, np.maximum(left, at)
     with np.errstate(divide="ignore", invalid="ignore"):
         above = np.where(width > 0, np.maximum(right - begin, 0.0) / width, left > at)
-    total: FloatArray = (rows.masses * above * np.maximum(0.5 * (begin + right) - at, 0.0)).sum(axis=1)
+        # beyond all of a cell there is nothing, not even at infinity
+        excess = np.where(above > 0, 0.5 * (begin + right) - at, 0.0)
+    total: FloatArray = (rows.masses * above * excess).sum(axis=1)
     low, high = _cells.pick_ends(rows.edges)
     scales = rows.tail_scales.T
     depth, beyond = np.maximum(low - y, 0.0) / scales[0], np.maximum(y - high, 0.0) / scales[1]

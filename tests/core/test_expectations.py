@@ -165,6 +165,8 @@ class TestTails:
         np.testing.assert_allclose(LAPLACE.stop_loss([[3.0, 1.0, 41.0]]), np.exp([[-1.0, 0.0, -20.0]]), rtol=1e-12)
         atom = BinnedDistribution([2.0, 2.0], [[1.0]])
         np.testing.assert_array_equal(atom.stop_loss([[1.0, 2.0, 3.0]]), [[1.0, 0.0, 0.0]])
+        # a layer without an upper end
+        np.testing.assert_array_equal(MIXED.stop_loss(np.inf), np.zeros(len(MIXED.mean)))
 
     def test_stop_loss_and_shortfall_agree_with_samples(self):
         sample = MIXED.sample(200_000, seed=0)
@@ -192,6 +194,10 @@ class TestTails:
         # half of an atom at 1, where the quantile lies
         atom = BinnedDistribution([0.0, 1.0, 1.0, 2.0], [[0.4, 0.4, 0.2]])
         assert atom.expected_shortfall(0.6) == pytest.approx([(0.2 * 1.0 + 0.2 * 1.5) / 0.4])
+        # far out, where 1 - level is 1
+        np.testing.assert_allclose(
+            LAPLACE.expected_shortfall(1e-30, tail="lower"), LAPLACE.quantile(1e-30) - LAPLACE.tail_scales[:, 0]
+        )
 
     @pytest.mark.parametrize(("level", "tail", "words"), [(1.0, "upper", "between 0 and 1"), (0.5, "left", "'upper'")])
     def test_what_cannot_be_is_refused(self, level, tail, words):

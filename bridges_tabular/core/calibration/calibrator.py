@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
 
 from bridges_tabular.core._cells import FloatArray, Rows, joined
 from bridges_tabular.core.arrays import Arrays
@@ -179,7 +180,13 @@ class DistributionCalibrator:
         point : array of shape (n,)
         location : array of shape (n,), optional
             As given to :meth:`fit`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
         """
+        if not hasattr(self, "deviation_"):
+            raise NotFittedError("this DistributionCalibrator is not fitted yet: call fit with validation rows")
         outputs = self._checked(pi, self.encoder, point, location)
         if self.method == "none":
             assert self._deconvolution is not None
@@ -338,7 +345,8 @@ def _distinct(outputs: _Outputs, target: FloatArray, weight: FloatArray) -> tupl
 
 def _deviation(error: FloatArray, target: FloatArray, weight: FloatArray) -> float:
     """Root mean square error, a hair at least, for a model that makes none on these rows."""
-    floor = 1e-6 * max(float(np.abs(target).max()), np.finfo(np.float64).tiny)
+    # where targets are alike but far from 0, rounding leaves a trillionth of them
+    floor = max(1e-6 * float(np.ptp(target)), 1e-12 * float(np.abs(target).max()), np.finfo(np.float64).tiny)
     return max(float(np.sqrt(np.average(np.square(error), weights=weight))), floor)
 
 

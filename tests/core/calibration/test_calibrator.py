@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 from scipy import stats
+from sklearn.exceptions import NotFittedError
 
 from bridges_tabular.core.bins import Bins
 from bridges_tabular.core.calibration import CALIBRATIONS, DistributionCalibrator
@@ -332,6 +333,23 @@ def test_every_target_has_a_finite_log_score_and_the_tails_agree():
     assert np.isfinite(distribution.log_prob([[-1e3, -5.0, 5.0, 1e3]] * len(distribution))).all()
     np.testing.assert_allclose(distribution.cdf(distribution.quantile([0.0001, 0.9999])), [[0.0001, 0.9999]] * 2_000)
     assert np.isinf(distribution.quantile([0.0, 1.0])).all()
+
+
+def test_where_targets_lie_changes_no_width():
+    rng = np.random.default_rng(0)
+    error, point = rng.normal(size=1_000), 3_600 * rng.uniform(size=1_000)
+
+    def widths(shift):
+        at = point + shift
+        return np.diff(DistributionCalibrator().fit(None, None, at, at + error).predict(None, at[:20]).interval(0.99))
+
+    # seconds since 1970, say
+    np.testing.assert_allclose(widths(1.7e9), widths(0.0), rtol=1e-3)
+
+
+def test_predict_before_fit_says_so():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        DistributionCalibrator().predict(None, [1.0])
 
 
 def test_rows_do_not_depend_on_their_neighbours():

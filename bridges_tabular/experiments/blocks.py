@@ -222,7 +222,7 @@ class StudyBlock:
         default=None,
         metadata={
             "help": "median, hyperband, successive_halving, wilcoxon (with folds) or none, and its arguments; null:"
-            " median for one metric, none for several"
+            " median, or none for several metrics or where target_transform is searched without folds"
         },
     )
     storage: str | None = field(

@@ -30,9 +30,10 @@ class Report:
     ----------
     listener : callable
         Gets the number of steps that are finished, how many there are at most, and the scores of the validation rows by
-        name, lower is better: "rmse", "mae" and "crps" in the target's units (in units of their deviations where there
-        are several), "loss". None where there are no validation rows, or the stage of the fit has none that compare
-        with those of the next. What it raises ends the fit.
+        name, lower is better: "rmse", "mae" and "crps" in the target's units, "loss". Of several targets they are in
+        units of their deviations; with a target_transform they are of the transformed target, in its deviations. None
+        where there are no validation rows, or the stage of the fit has none that compare with those of the next. What
+        it raises ends the fit.
     scores : tuple of str
         Names of scores to report beside the one that stops the fit early, where the model has them.
     until : float, optional
@@ -53,7 +54,7 @@ class Report:
         return self.until is not None and time.monotonic() > self.until
 
     def in_units(self, scale: TargetScale) -> Report:
-        """The same for an engine whose scores are in standard units."""
+        """The same for an engine whose scores are in standard units; those of transformed targets stay in these."""
         if self.listener is nobody:
             return self
         listener = self.listener
@@ -68,7 +69,7 @@ def as_report(listener: Listener | Report | None) -> Report:
 
 
 def history_in_units(history: Mapping[str, Mapping[str, Sequence[float | None]]], scale: TargetScale) -> History:
-    """Scores that an engine kept in standard units, in the target's; NaN where JSON had to hold null."""
+    """Scores that an engine kept in standard units, as a report has them; NaN where JSON had to hold null."""
     return {
         stage: {
             name: [math.nan if value is None else scale.restore_scores({name: value})[name] for value in values]

@@ -334,6 +334,19 @@ def test_bad_trials_are_pruned_in_networks(study: dict[str, Any]) -> None:
     assert all(trial.params["learning_rate"] < 1e-6 and max(trial.intermediate_values) < 12 for trial in pruned)
 
 
+def test_rounds_in_other_units_prune_no_trial(study: dict[str, Any]) -> None:
+    space = {"target_transform": {"type": "categorical", "choices": [None, "log"]}}
+    result = run(study, space=space, trials=3, sampler={"name": "grid", "seed": 0})
+    assert not any(trial.intermediate_values for trial in result.studies["bins"].trials)
+    with pytest.raises(ExperimentError, match="pruner: median compares rounds of a fit, .* target_transform") as caught:
+        run(study, space=space, pruner={"name": "median"})
+    assert str(caught.value).endswith("; choose none, or set study.folds to 2 or more")
+    # the scores of folds are in the target's units
+    folds = BridgeStudy(study | {"study": study["study"] | {"space": space, "folds": 2, "pruner": {"name": "median"}}})
+    trials = folds.optimize(quiet=True).studies["bins"].get_trials(states=[TrialState.COMPLETE])
+    assert all(list(trial.intermediate_values) == [0, 1] for trial in trials)
+
+
 def test_folds_are_scored_in_turn_and_pruned_by_wilcoxon(study: dict[str, Any]) -> None:
     result = run(study, folds=3, trials=4, pruner={"name": "wilcoxon"})
     for trial in result.studies["bins"].get_trials(states=[TrialState.COMPLETE]):

@@ -58,7 +58,10 @@ class LearningCurve:
 
 
 class Curves(Section):
-    """One plot for each engine and metric: epochs and rounds do not compare, nor do RMSE and CRPS."""
+    """One plot for each engine, metric and transform: epochs and rounds do not compare, nor do RMSE and CRPS.
+
+    With a ``target_transform`` scores are of the transformed target, in its deviations.
+    """
 
     key, title, link = "curves", "Learning curves", "Learning"
 
@@ -70,11 +73,19 @@ class Curves(Section):
             # a run of another version may name one that is not known
             engine = ENGINES.get(name)
             title, step = (engine.title, engine.step) if engine else (name, "step")
-            for metric in curves["metric"].unique():
-                score = _HEADINGS.get(metric, metric)
-                figure = curve_figure(curves[curves["metric"] == metric], step, score, page.look)
+            units = curves["model"].map(lambda model: _units(run, model))
+            for metric, unit in dict.fromkeys(zip(curves["metric"], units, strict=True)):
+                score = f"{_HEADINGS.get(metric, metric)}{unit}"
+                figure = curve_figure(curves[(curves["metric"] == metric) & (units == unit)], step, score, page.look)
                 figures.append(page.add(figure, f"Learning curves, {title}, {score}", f"{title}, {score}"))
         return {"figures": figures} if figures else None
+
+
+def _units(run: Run, model: str) -> str:
+    """What follows the name of a score that is not in the target's units."""
+    block = run.experiment.models.get(model)
+    transform = None if block is None else block.params.get("target_transform")
+    return "" if transform is None else f" after {transform}, in deviations"
 
 
 def curve_figure(curves: pd.DataFrame, step: str, score: str, look: Mapping[str, Look]) -> Figure:

@@ -73,9 +73,9 @@ _REHEARSED, _LONGEST_REHEARSAL = 12, 1000
 
 
 def pruner_name(study: StudyBlock) -> str:
-    """Return the name of the pruner, with the default filled in: median for one metric, none for several."""
+    """Return the name of the pruner, with the default filled in: median, or none where no pruner suits the study."""
     if study.pruner is None:
-        return "median" if len(study.metrics) == 1 else "none"
+        return "none" if len(study.metrics) > 1 or _in_several_units(study) else "median"
     return str(study.pruner["name"])
 
 
@@ -130,6 +130,11 @@ def check_sampling(study: StudyBlock, space: Space) -> None:
     name = pruner_name(study)
     if name != "none" and len(study.metrics) > 1:
         raise ExperimentError(f"study.pruner: {name} needs one metric, and several are given; choose none")
+    if name != "none" and _in_several_units(study):
+        raise ExperimentError(
+            f"study.pruner: {name} compares rounds of a fit, whose scores are in other units with each"
+            " target_transform; choose none, or set study.folds to 2 or more"
+        )
     if name == "wilcoxon" and study.folds == 1:
         raise ExperimentError("study.pruner: wilcoxon compares folds; set study.folds to 2 or more")
     _try(lambda: _rehearse_pruner(study), "study.pruner")
@@ -141,6 +146,11 @@ def count_trials(study: StudyBlock, space: Space) -> int:
         return study.trials
     # the first trial, the default configuration, is on no grid
     return min(study.trials, 1 + (space.count() or 0))
+
+
+def _in_several_units(study: StudyBlock) -> bool:
+    """Whether the scores that trials report are in units of their own; those of folds are in the target's."""
+    return study.folds == 1 and study.space.get("target_transform") is not None
 
 
 def _check_finite(name: str, space: Space) -> None:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bridges_tabular.boosting import XGBBridgeRegressor
-from bridges_tabular.experiments.sections.curves import LearningCurve
+from bridges_tabular.experiments.run import Run
+from bridges_tabular.experiments.sections import COLLECTING
+from bridges_tabular.experiments.sections.base import Page
+from bridges_tabular.experiments.sections.curves import Curves, LearningCurve
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.tabular import TabularBridgeRegressor
 
@@ -36,3 +41,19 @@ def test_curves_of_both_engines_name_what_they_watch(frame: pd.DataFrame) -> Non
         assert (steps["metric"] == metric).all()
         kept = boosted.best_iteration_ if model is boosted else model.best_epoch_
         assert steps["score"].idxmin() == kept
+
+
+def test_curves_in_other_units_have_an_axis_of_their_own(saved_run: Path) -> None:
+    run = Run.read(saved_run, COLLECTING)
+    models = dict(run.experiment.models)
+    models["bins"] = replace(models["bins"], params=models["bins"].params | {"target_transform": "log"})
+    mixed = replace(run, experiment=replace(run.experiment, models=models), curves=run.curves.assign(metric="rmse"))
+    page = Page(mixed)
+    shown = Curves().show(mixed, page)
+    assert shown is not None
+    assert [figure["title"] for figure in shown["figures"]] == [
+        "Boosted trees, RMSE",
+        "Boosted trees, RMSE after log, in deviations",
+    ]
+    for figure, model in zip(shown["figures"], ("points", "bins"), strict=True):
+        assert {trace["name"] for trace in page.figures[figure["number"]]["data"]} == {model}

@@ -123,6 +123,8 @@ class BridgeModel(BaseModel):
         weight = getattr(dataset, "sample_weight", None)
         if not np.isfinite(y).all():
             raise ValueError(f"the training targets hold {int((~np.isfinite(y)).sum())} NaN or infinite values")
+        for part in ("train", "validation"):
+            _check_numbers(part, getattr(datamodule, f"{part}_dataset", None))
         scale = TargetScale.fit(y, weight)
         self.target_mean.copy_(torch.as_tensor(scale.mean, dtype=torch.float32))
         self.target_scale.copy_(torch.as_tensor(scale.scale, dtype=torch.float32))
@@ -365,3 +367,14 @@ def _squared_error(predicted: Tensor, standard: Tensor, weight: Tensor | None) -
     """Mean squared error of predictions of shape (n, targets), or (n, members, targets)."""
     targets = standard[:, None] if predicted.ndim == 3 else standard
     return weighted_mean((predicted.float() - targets).square().flatten(1).mean(1), weight)
+
+
+def _check_numbers(part: str, dataset: Any) -> None:
+    """Refuse features that would make every weight of the network NaN: pytorch-tabular fills in no number."""
+    numbers = getattr(dataset, "continuous_X", None)
+    if numbers is None:
+        return
+    wrong = ~np.isfinite(numbers).all(axis=0)
+    if wrong.any():
+        column = dataset.continuous_cols[int(wrong.argmax())]
+        raise ValueError(f"{part}: column {column!r} holds NaN or infinite values, which have to be filled in before")

@@ -135,6 +135,15 @@ def test_targets_that_are_not_finite_are_refused_before_training(frame, in_tmp):
         native_model(frame, in_tmp).fit(broken, validation=frame[350:])
 
 
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_features_that_are_not_finite_are_refused_by_name_before_training(frame, in_tmp, part):
+    name = frame.select_dtypes("float").columns.drop("target")[-1]
+    given = {"train": frame[:350], "validation": frame[350:]}
+    given[part] = given[part].assign(**{name: given[part][name].where(np.arange(len(given[part])) != 5)})
+    with pytest.raises(ValueError, match=f"^{part}: column '{name}' holds NaN or infinite values, .*$"):
+        native_model(frame, in_tmp).fit(**given)
+
+
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "native").glob("*.yaml"))
 
 

@@ -70,10 +70,15 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which puts in quotes what the loader would not read as text."""
+
+
 # YAML 1.1 wants a dot in every float, so that PyYAML reads the learning rate 1e-3 as text
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
 
 
 def read_yaml(path: Path) -> Any:
@@ -115,7 +120,9 @@ def parse_yaml(text: str) -> Any:
 
 def dump_yaml(content: Any) -> str:
     """Write YAML with the innermost blocks on one line each, keys in their order."""
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    text: str = yaml.dump(
+        content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
+    )
     return text
 
 

@@ -63,10 +63,13 @@ class Experiment:
         Raises
         ------
         ExperimentError
-            If the file lists several.
+            If the file lists several, or several targets.
         """
         if len(self.tables) > 1:
-            raise ExperimentError(f"tables: lists {len(self.tables)} tables, and only compare takes more than one")
+            n, sources = len(self.tables), {table.source for table in self.tables}
+            of_one = len(sources) == 1 and len({table.target for table in self.tables}) == n
+            found = f"table.target: lists {n} targets" if of_one else f"tables: lists {n} tables"
+            raise ExperimentError(f"{found}, and only compare takes more than one")
         return self.tables[0]
 
     @classmethod

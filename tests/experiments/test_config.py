@@ -331,6 +331,15 @@ def test_resolved_yaml_is_plain(content: dict[str, Any]) -> None:
     assert yaml.safe_load(Experiment.read(content).to_yaml())["models"] == content["models"]
 
 
+def test_text_that_looks_like_a_number_stays_text(content: dict[str, Any], tmp_path: Path) -> None:
+    content["models"]["1e3"] = content["models"]["bins"]
+    content["table"]["drop"] = ["2E-3", "+1.5e7"]
+    experiment = Experiment.read(content)
+    again = Experiment.read(write(tmp_path / "again.yaml", experiment.to_yaml()))
+    assert list(again.models) == list(experiment.models)
+    assert again.table.drop == ("2E-3", "+1.5e7")
+
+
 def test_several_tables_are_read_and_written(content: dict[str, Any]) -> None:
     first = content.pop("table")
     content["tables"] = [first, first | {"rows": 50}]
@@ -340,6 +349,9 @@ def test_several_tables_are_read_and_written(content: dict[str, Any]) -> None:
     assert "table" not in experiment.to_dict()
     with pytest.raises(ExperimentError, match="tables: lists 2 tables"):
         _ = experiment.table
+    both = {"models": content["models"], "table": first | {"target": [first["target"], "other"]}}
+    with pytest.raises(ExperimentError, match=r"table\.target: lists 2 targets"):
+        _ = Experiment.read(both).table
 
 
 @pytest.mark.parametrize(

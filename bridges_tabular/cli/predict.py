@@ -17,10 +17,10 @@ Predict the rows of a table with a saved model.
 
 FILE gets a line for each row of the table, in its order: the row's number counted from 0, the
 columns of --keep, the prediction, and the quantiles of the predictive distribution where the model
-has one. It is Parquet if its name ends in .parquet, else CSV. Columns that the model was not trained
-on are ignored; a model that was trained on an array knows no names, and takes all columns of the
-table by position, those of --keep aside where there are more. A model of table.exposure predicts
-totals where the table has that column, and rates where it has not.
+has one. Columns that the model was not trained on are ignored; a model that was trained on an array
+knows no names, and takes all columns of the table by position, those of --keep aside where there are
+more. A model of table.exposure predicts totals where the table has that column, and rates where it
+has not.
 
 A table may be longer than memory: some thousand rows are read, predicted and kept at a time. After
 Ctrl-C, a crash or a full disk the same command goes on, and FILE is the same to the last byte.

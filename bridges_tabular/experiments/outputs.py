@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bridges_tabular.experiments.blocks import ExperimentError
 from bridges_tabular.experiments.sources import require
 
 # what a 64-bit integer holds, written as it writes itself
@@ -22,7 +23,7 @@ def is_parquet(path: str | Path) -> bool:
 
 
 def check_output(path: str | Path) -> None:
-    """Refuse a file that nothing here can write.
+    """Refuse a file that nothing here can write, by its name.
 
     Raises
     ------
@@ -30,6 +31,8 @@ def check_output(path: str | Path) -> None:
     """
     if is_parquet(path):
         require("pyarrow", "parquet", f"writing {path}")
+    elif not Path(path).name.lower().endswith((".csv", ".csv.gz")):
+        raise ExperimentError(f"{path}: predictions are written to .csv, .csv.gz or .parquet")
 
 
 def write_part(frame: pd.DataFrame, path: Path, out: str | Path, first: bool) -> None:

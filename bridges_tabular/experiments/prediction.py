@@ -88,7 +88,7 @@ def predict_table(
     source : str
         See :func:`~bridges_tabular.experiments.tables.read_frame`.
     out : path
-        Parquet if its name ends in ``.parquet``, else CSV, compressed if it ends in ``.gz``.
+        Its name ends in ``.parquet``, ``.csv`` or ``.csv.gz``.
     wanted : Wanted, optional
     overwrite : bool
         Replace a file that exists.
@@ -111,9 +111,9 @@ def predict_table(
         If the model, the table or the file to write cannot be used.
     """
     wanted = wanted or Wanted()
-    check_output(out)
     for file in (out, *([] if drift_page is None else [drift_page])):
         _check_file(Path(file), overwrite)
+    check_output(out)
     if drift_page is not None and Path(drift_page).resolve() == Path(out).resolve():
         raise ExperimentError(f"--drift: {drift_page} is the file of the predictions")
     try:
@@ -177,6 +177,9 @@ class _Predictor:
         self._above = [f"p_above_{value:.10g}" for value in wanted.above]
         names = ["y_pred", *quantile_names(self._levels), *self._interval, *self._above]
         self.names = ["row", *(name + ending for name in names for ending in self._endings)]
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        if twice is not None:
+            raise ExperimentError(f"two columns of predictions would be called {twice!r}: two numbers are too close")
 
     def __call__(self, X: pd.DataFrame, exposure: NDArray[np.float64] | None) -> pd.DataFrame:
         """Predict rows that are labelled by their numbers; their totals where there are exposures (n,), else rates."""

@@ -193,6 +193,9 @@ def test_a_bad_row_far_down_is_a_line(folder: Path, model: Path, refused: Callab
         (["--interval", "90"], ["--interval", "90.0 does not lie between 0 and 1"]),
         (["--above", "much"], ["--above", "'much'"]),
         (["--above", "inf"], ["--above", "not finite"]),
+        (["--above", "5,5.00000000001"], ["two columns of predictions would be called 'p_above_5'"]),
+        (["--quantiles", "0.1,0.1000000000001"], ["two columns of predictions would be called 'q10'"]),
+        (["--out", "p.xlsx"], ["p.xlsx: predictions are written to .csv, .csv.gz or .parquet"]),
     ],
 )
 def test_what_cannot_be_asked_is_a_line(

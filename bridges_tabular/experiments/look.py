@@ -27,6 +27,8 @@ _COPIED_SHARE = 0.01
 _FIRST = 200
 _KEY = re.compile(r"(?:.*[_ .-])?(?:id|uuid|guid|key|index|rownum|row_?id)|unnamed: 0", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?:[ T].*)?")
+# 0,3 and 1.234,56, or 1,234.56; whole numbers may stand among them
+_COMMA = re.compile(r"[+-]?\d+(?:[.,]\d{3})*(?:,\d+(?:\.\d+)?)?")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def look(table: Table, splits: Sequence[Split]) -> list[Finding]:
     -------
     list of Finding
         At most one for each column: a leak of the target (a copy of it, or a column of the same order: Spearman's
-        correlation is 1 or -1), an identifier, text that is nearly unique, dates as text, a constant; then those of
-        the first split: few test rows, test rows that are also training rows.
+        correlation is 1 or -1), an identifier, text that is nearly unique, dates or numbers as text, a constant; then
+        those of the first split: few test rows, test rows that are also training rows.
     """
     n = len(table.y)
     rows = np.arange(n)
@@ -104,6 +106,10 @@ def _of_text(column: pd.Series[Any], name: str) -> Finding | None:
     if all(isinstance(value, str) and _DATE.fullmatch(value) for value in first):
         advice = "written as 2024-05-31 in a CSV file, or as a column of dates, it would be read as one"
         return Finding("dates as text", f"column {shown(name)} holds {shown(first[0])}: {advice}")
+    commas = [value for value in column.cat.categories if isinstance(value, str) and "," in value]
+    if commas and all(isinstance(value, str) and _COMMA.fullmatch(value) for value in column.cat.categories):
+        advice = "numbers with a comma are read as categories; written like 0.3 and 1234.5, they would be numbers"
+        return Finding("numbers as text", f"column {shown(name)} holds {shown(commas[0])}: {advice}")
     distinct = near_unique(column)
     if distinct is None:
         return None

@@ -58,7 +58,7 @@ class Marks:
         if missing.any():
             raise ExperimentError(
                 f"split.{how}: column {shown(name)} holds {missing.sum()} missing of {len(missing)} values, the first"
-                f" in row {int(np.argmax(missing))}"
+                f" in row {column.index[int(np.argmax(missing))]}"
             )
         if how == "time":
             values = _times(column, name)
@@ -104,7 +104,7 @@ def _parts(column: pd.Series[Any], name: str) -> NDArray[Any]:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ExperimentError(
-            f"split.file: column {shown(name)} holds {shown(column.iloc[at])} in row {at}; its cells have to be"
-            f" {', '.join(PARTS[:-1])} or {PARTS[-1]}"
+            f"split.file: column {shown(name)} holds {shown(column.iloc[at])} in row {column.index[at]}; its cells have"
+            f" to be {', '.join(PARTS[:-1])} or {PARTS[-1]}"
         )
     return parts

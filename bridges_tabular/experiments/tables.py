@@ -102,8 +102,15 @@ def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
     _check_columns(frame, block, split)
     if len(frame) == 0:
         raise ExperimentError(f"table.source: {block.source} has no rows")
-    marks = Marks.read(frame, split)
     y = _check_target(frame[block.target], block)
+    rows = np.flatnonzero(np.isfinite(y))
+    if len(rows) < len(frame):
+        # labels stay, by which errors name rows
+        frame, y = frame.iloc[rows], y[rows]
+        if is_text:
+            # what made text of numbers may be gone
+            frame = with_numbers(frame, [name for name in frame.columns if name not in block.categories])
+    marks = Marks.read(frame, split)
     weight = exposure = None
     if block.weight is not None:
         where = f"table.weight: column {shown(block.weight)} of {block.source}"
@@ -115,10 +122,10 @@ def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
     if marks is not None and not marks.is_feature:
         unseen.add(marks.column)
     X = _read_features(frame.drop(columns=[name for name in frame.columns if name in unseen]), block, is_text)
-    rows = np.flatnonzero(np.isfinite(y))
+    drawn = np.arange(len(rows))
     if block.rows is not None and block.rows < len(rows):
-        rows = rows[np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(rows), block.rows, replace=False))]
-    X, y = X.iloc[rows], y[rows]
+        drawn = np.sort(np.random.default_rng(_SUBSAMPLE_SEED).choice(len(rows), block.rows, replace=False))
+    X, y = X.iloc[drawn], y[drawn]
     check_distinct(y, f"table.target: column {shown(block.target)} of {block.source}")
     _check_features(X, block)
     return Table(
@@ -126,10 +133,10 @@ def load_table(block: TableBlock, split: SplitBlock | None = None) -> Table:
         block.target,
         X.reset_index(drop=True),
         y,
-        rows,
-        None if weight is None else weight[rows],
-        None if marks is None else marks.take(rows),
-        None if exposure is None else exposure[rows],
+        rows[drawn],
+        None if weight is None else weight[drawn],
+        None if marks is None else marks.take(drawn),
+        None if exposure is None else exposure[drawn],
     )
 
 

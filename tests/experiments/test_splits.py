@@ -305,6 +305,51 @@ def test_rows_without_a_target_are_left_out_if_asked(frame: pd.DataFrame, tmp_pa
         TableBlock("x.csv", "price", missing_target="keep")
 
 
+@pytest.mark.parametrize(
+    ("column", "use", "bad"),
+    [
+        ("weight", {"weight": "weight"}, ["", "-1", "?"]),
+        ("weight", {"exposure": "weight"}, ["", "0", "?"]),
+        ("day", {"time": "day"}, ["soon", ""]),
+        ("owner", {"group": "owner"}, [""]),
+        ("part", {"file": "part"}, ["", "nowhere"]),
+        ("size", {}, ["?", "inf"]),
+    ],
+)
+def test_only_rows_with_a_target_are_checked(
+    frame: pd.DataFrame, tmp_path: Path, column: str, use: dict[str, str], bad: list[str]
+) -> None:
+    number = np.arange(120)
+    frame = frame.assign(weight=1.0 + number, day=pd.date_range("2024-01-01", periods=120).strftime("%Y-%m-%d"))
+    frame = frame.assign(owner=[f"owner {i % 7}" for i in number], part=np.where(number < 60, "train", "test"))
+    frame = frame.astype(str)
+    frame.loc[[5, 9], "price"] = ""
+    path = tmp_path / "t.csv"
+    split = SplitBlock(**{key: value for key, value in use.items() if key in ("time", "group", "file")})
+    beside = {key: value for key, value in use.items() if key in ("weight", "exposure")}
+    unseen = tuple({"weight", "day", "owner", "part"} - {split.by[1] if split.by else "", *beside.values()})
+    block = TableBlock(str(path), "price", missing_target="drop", drop=unseen, **beside)
+
+    def read() -> Table:
+        frame.to_csv(path, index=False)
+        with pytest.warns(TableNote, match="^(2 of 120 rows have no 'price'|column 'day' is read)"):
+            return load_table(block, split)
+
+    plain = read()
+    for cell in bad:
+        frame.loc[5, column] = cell
+        table = read()
+        np.testing.assert_array_equal(table.rows, np.delete(number, [5, 9]))
+        pd.testing.assert_frame_equal(table.X, plain.X)
+        np.testing.assert_array_equal(table.weight, plain.weight)
+        np.testing.assert_array_equal(table.exposure, plain.exposure)
+        if table.marks is not None and plain.marks is not None:
+            np.testing.assert_array_equal(table.marks.names(), plain.marks.names())
+    frame.loc[11, column] = bad[-1]
+    with pytest.raises(ExperimentError, match=rf"column '{column}' .* row 11\b"):
+        read()
+
+
 @pytest.mark.parametrize("split", [{}, {"file": "part"}, {"time": "day"}, {"group": "owner"}])
 def test_a_model_to_keep_may_train_on_all_rows(
     marked: str, content: dict[str, Any], split: dict[str, str], tmp_path: Path

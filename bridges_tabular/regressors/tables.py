@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api import types as pandas_types
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data
 
@@ -50,6 +49,8 @@ class TableEncoder:
         Position of the user's column that each of ``columns`` comes from.
     categories : dict of str to list
         The values of each of ``columns`` that holds categories; code j stands for the j-th value.
+    mixed : list of str
+        Those of ``columns`` in which some categories of ``fit`` were text and others were not.
 
     Examples
     --------
@@ -66,6 +67,7 @@ class TableEncoder:
     columns: list[str]
     sources: list[int]
     categories: dict[str, list[Category]]
+    mixed: list[str]
 
     @property
     def n_features_in_(self) -> int:
@@ -117,7 +119,7 @@ class TableEncoder:
         )
         _check_unique(self.feature_names_in_)
         frames = [frame, *(self._select(other) for other in others)]
-        self.dates, self.columns, self.sources, self.categories = {}, [], [], {}
+        self.dates, self.columns, self.sources, self.categories, self.mixed = {}, [], [], {}, []
         for position, name in enumerate(self.feature_names_in_):
             parts = [part.iloc[:, position] for part in frames]
             # a column's kind must not depend on which of its rows were held out
@@ -133,6 +135,8 @@ class TableEncoder:
                 elif is_categorical(parts, name):
                     self.categories[column_name] = _learn_categories(column, column_name)
                     _warn_of_names(column, column_name)
+                    if _is_mixed(parts):
+                        self.mixed.append(column_name)
         _check_unique(self.columns)
         return self
 
@@ -153,8 +157,8 @@ class TableEncoder:
         Raises
         ------
         ValueError
-            If columns are missing, a numeric column holds text or infinite values, a text column numbers, or a column
-            of dates anything else.
+            If columns are missing, a numeric column holds text or infinite values, categories that were all text are
+            now all numbers or the other way round, or a column of dates holds anything else.
         """
         frame = as_frame(X)
         numeric = np.empty((len(frame), len(self.numeric_columns)))
@@ -182,7 +186,7 @@ class TableEncoder:
         for position, source in enumerate(self.feature_names_in_):
             for name, column in self._read(frame.iloc[:, position], source):
                 if name in self.categories:
-                    yield name, _encode_categories(column, self.categories[name], name)
+                    yield name, _encode_categories(column, self.categories[name], name, mixed=name in self.mixed)
                 else:
                     yield name, to_numbers(column, name)
 
@@ -195,6 +199,7 @@ class TableEncoder:
             "columns": self.columns,
             "sources": self.sources,
             "categories": self.categories,
+            "mixed": self.mixed,
         }
 
     @classmethod
@@ -213,6 +218,8 @@ class TableEncoder:
         encoder.columns = list(state["columns"])
         encoder.sources = list(state["sources"])
         encoder.categories = {name: list(values) for name, values in state["categories"].items()}
+        # models of before it was kept have none
+        encoder.mixed = list(state.get("mixed", []))
         encoder._check()
         return encoder
 
@@ -229,7 +236,7 @@ class TableEncoder:
             and self.sources == [position for position, own in enumerate(parts) for _ in own]
             and coded == of_dates & set(self.categories)
             and set(self.dates) <= set(names)
-            and set(self.categories) <= set(self.columns)
+            and set(self.mixed) <= set(self.categories) <= set(self.columns)
             and all(isinstance(value, Category) for values in self.categories.values() for value in values)
         )
         if not whole:
@@ -374,13 +381,32 @@ def _plain(value: Any, name: str) -> Category:
     return plain
 
 
-def _encode_categories(column: pd.Series[Any], categories: list[Category], name: str) -> NDArray[np.int64]:
-    holds_numbers = pandas_types.is_numeric_dtype(column.dtype) and not column.isna().all()
-    if holds_numbers and all(isinstance(value, str) for value in categories):
-        raise ValueError(f"column {shown(name)} held text in fit and now holds numbers ({column.dtype})")
-    index = pd.Index(categories, dtype=object)
+def _is_mixed(parts: Sequence[pd.Series[Any]]) -> bool:
+    return len({isinstance(value, str) for part in parts for value in part.dropna().unique()}) > 1
+
+
+def _encode_categories(
+    column: pd.Series[Any], categories: list[Category], name: str, *, mixed: bool
+) -> NDArray[np.int64]:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        known = index.get_indexer(pd.Index(column.cat.categories, dtype=object))
-        # pandas writes a missing value as code -1, which here picks the appended -1
-        return np.append(known, -1)[column.cat.codes.to_numpy()].astype(np.int64)
-    return index.get_indexer(pd.Index(column, dtype=object)).astype(np.int64)
+        codes, values = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        codes, values = pd.factorize(column)
+    found = pd.Index(values, dtype=object)
+    if categories and not mixed and (codes >= 0).any():
+        _check_kind(found, categories, f"column {shown(name)}", column.dtype)
+    known = pd.Index(categories, dtype=object).get_indexer(found)
+    # a missing value has the code -1, which here picks the appended -1
+    return np.append(known, -1)[codes].astype(np.int64)
+
+
+def _check_kind(found: pd.Index, categories: list[Category], called: str, dtype: Any) -> None:
+    """Refuse text where no category is text, and the other way round: each value would count as unseen."""
+    text = isinstance(found[0], str)
+    if (
+        text != isinstance(categories[0], str)
+        and all(isinstance(value, str) == text for value in found)
+        and all(isinstance(value, str) != text for value in categories)
+    ):
+        before, now = ("numbers", "text") if text else ("text", "numbers")
+        raise ValueError(f"{called} held {before} in fit and now holds {now} ({dtype})")

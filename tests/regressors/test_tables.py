@@ -285,6 +285,45 @@ def test_a_column_of_objects_is_of_the_kind_that_all_rows_say():
         assert encoder.transform(second)[1].ravel().tolist() == [-1] * len(second)
 
 
+FLAGS = pd.Series([True, False, True], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "words"),
+    [
+        (pd.Categorical([0, 1, 0]), ["0", "1", "0"], r"held numbers in fit and now holds text \((str|object)\)$"),
+        (pd.Categorical([0.5, 1, 1]), pd.Categorical(["1", None, "2"]), r"held numbers in fit .* text \(category\)$"),
+        (FLAGS.astype("category"), FLAGS.astype(str), "held numbers in fit and now holds text"),
+        (["0", "1", "0"], pd.Categorical([0, 1, 0]), r"held text in fit and now holds numbers \(category\)$"),
+        (["0", "1", "0"], pd.Series([0, None, 1], dtype=object), r"held text in fit and now holds numbers \(object\)$"),
+        (FLAGS.astype(str), FLAGS, "held text in fit and now holds numbers"),
+    ],
+)
+def test_categories_of_another_kind_are_not_all_unseen(fitted, given, words):
+    encoder = TableEncoder().fit(pd.DataFrame({"z": fitted}))
+    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    for one in (encoder, again):
+        with pytest.raises(ValueError, match=f"^column 'z' {words}"):
+            one.transform(pd.DataFrame({"z": given}))
+
+
+def test_unseen_values_missing_ones_and_mixed_columns_are_taken():
+    def codes(encoder, values):
+        state = json.loads(json.dumps(encoder.to_dict()))
+        return TableEncoder.from_dict(state).transform(pd.DataFrame({"z": values}))[1].ravel().tolist()
+
+    numbers = TableEncoder().fit(pd.DataFrame({"z": pd.Categorical([0, 1, 0])}))
+    assert codes(numbers, [7, 1]) == [-1, 1]
+    assert codes(numbers, ["other", 1]) == [-1, 1]
+    assert codes(numbers, pd.Series([None, None], dtype="str")) == [-1, -1]
+    assert codes(numbers, pd.Categorical([None, None], categories=["a", "b"])) == [-1, -1]
+    mixed = pd.DataFrame({"z": pd.Categorical([0, 1, "other"])})
+    # whichever of its rows were held out
+    for encoder in (TableEncoder().fit(mixed), TableEncoder().fit(mixed[:2], mixed[2:])):
+        assert codes(encoder, [1, 1]) == [1, 1]
+        assert codes(encoder, ["another"]) == [-1]
+
+
 def test_with_kinds_any_rows_tell_what_a_column_is(table):
     table["when"] = pd.Series([datetime.date(2024, 5, 31), None, None], dtype=object)
     table["arrow"] = pd.to_datetime(pd.Series(WHEN)).astype("timestamp[us][pyarrow]")

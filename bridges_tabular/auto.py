@@ -163,9 +163,9 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
 
     def _saved_params(self) -> dict[str, Any]:
         # the members that are kept are fitted, whatever they were given as
-        kept = getattr(self, "named_estimators_", {})
-        params = {name: value for name, value in super()._saved_params().items() if name != "weights"}
-        return params | {"estimators": [[name, "fitted"] for name in kept]}
+        return BridgeRegressor._saved_params(self) | {
+            "estimators": [[name, "fitted"] for name in self.named_estimators_]
+        }
 
     def _candidates(self) -> list[tuple[str, Any]]:
         if self.estimators is not None:

@@ -383,7 +383,7 @@ class XGBBridgeRegressor(FittedTrees, PastMemory):
     @property
     def best_score_(self) -> float | list[float | None] | None:
         """Early stopping's metric at ``best_iteration_``; None without validation rows; a list of several targets'."""
-        metric, each = self._settings().metric, []
+        metric, each = Settings(self._fitted_params).metric, []
         for target, one in enumerate(self._bridges):
             scale, best = self.scale_.of_codec(target, 1.0, located=False), one.best_score
             each.append(None if best is None else scale.restore_scores({metric: best})[metric])

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -44,7 +45,8 @@ def check(name: str, member: Any) -> None:
             inner.check_params()
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-    if not hasattr(inner, "predict_distribution"):
+    # of one that is fitted the parameters may have changed since
+    if not hasattr(clone(member), "predict_distribution"):
         raise ValueError(f"{where} (scheme {inner.scheme}) predicts points alone, and a pool needs distributions")
 
 

@@ -224,7 +224,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         for index, member in enumerate(self.estimators_):
             member.save(folder / of_members.folder(index))
         state = {
-            "params": self._saved_params(),
+            "params": self._fitted_params,
             "columns": self._columns.to_dict(),
             "named": hasattr(self, "feature_names_in_"),
             "single": self._single,
@@ -271,7 +271,7 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         if named:
             model.feature_names_in_ = np.asarray(columns.feature_names_in_, dtype=object)
         model.scale_, model._mixtures = scale, mixtures
-        return model
+        return model._remember()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_mixtures")

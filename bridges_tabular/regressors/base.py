@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from numbers import Integral
 from operator import methodcaller
 from pathlib import Path
@@ -92,7 +92,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         """
         check(self._parameter_constraints, self.get_params(deep=False), type(self).__name__)
         check_units(*self._units())
-        if self._units() != (None, None) and not self._has_distribution():
+        if self._units() != (None, None) and not _has_distribution(self.scheme, self.calibration):
             raise ValueError(
                 f"support and target_transform need a distribution, which scheme={self.scheme!r} has with a calibration"
             )
@@ -154,7 +154,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         validation = check_validation(eval_set, X_val, y_val, exposure_val)
         given = Given(X, y, sample_weight, exposure=exposure, groups=groups)
         fitted._fit(given, validation, prepared or Prepared(), as_report(report))
-        self.__dict__ = fitted.__dict__
+        self.__dict__ = fitted._remember().__dict__
         return self
 
     def predict(self, X: Any, exposure: ArrayLike | None = None) -> Floats:
@@ -191,7 +191,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         return float(r2_score(y, self.predict(X, exposure), sample_weight=sample_weight))
 
     def _has_distribution(self) -> bool:
-        return SCHEMES[self.scheme].has_distribution or self.calibration != "none"
+        return _has_distribution(self._of_fit("scheme"), self._of_fit("calibration"))
 
     @available_if(methodcaller("_has_distribution"))
     def predict_distribution(self, X: Any, exposure: ArrayLike | None = None) -> BinnedDistribution | Any:
@@ -291,6 +291,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
     def save(self, directory: str | Path) -> None:
         """Write the fitted model to a folder of JSON and safetensors; a model that was saved there is replaced.
 
+        With it go the parameters that it was fitted with, whatever they have been set to since.
         Objects among the parameters (callbacks, a ``random_state`` that is no integer) are not saved.
 
         Raises
@@ -333,7 +334,22 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         tags.input_tags.allow_nan = True
         return tags
 
+    def _remember(self) -> Self:
+        """Keep the parameters of the fit that has just ended: they may be set to others before it is used or saved."""
+        # lists and dicts may change in place
+        self._fitted_params = {
+            name: deepcopy(value) if isinstance(value, list | tuple | dict) else value
+            for name, value in self._saved_params().items()
+        }
+        return self
+
+    def _of_fit(self, name: str) -> Any:
+        """A parameter as the last fit had it; as it is, where there was no fit."""
+        fitted: dict[str, Any] = getattr(self, "_fitted_params", {})
+        return fitted.get(name, getattr(self, name))
+
     def _saved_params(self) -> dict[str, Any]:
+        """The parameters of a fit, as a saved model holds them."""
         params: dict[str, Any] = self.get_params(deep=False)
         if not isinstance(self.random_state, Integral):
             params["random_state"] = None
@@ -400,3 +416,7 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
             results = [of(one, one.distribution(rows)) for one, rows in pairs]
             blocks.append(results[0] if self._single else np.stack(results, axis=-1))
         return np.concatenate(blocks)
+
+
+def _has_distribution(scheme: str, calibration: str) -> bool:
+    return SCHEMES[scheme].has_distribution or calibration != "none"

@@ -77,7 +77,7 @@ def write_card(folder: Path, model: Any, header: Mapping[str, Any], scores: list
     """
     facts = model.facts_
     lines = [
-        f"# {header['class']}, scheme {model.scheme}",
+        f"# {header['class']}, scheme {model._of_fit('scheme')}",
         "",
         "Predicts a number and its distribution from a row of a table.",
         "",
@@ -110,7 +110,7 @@ def write_card(folder: Path, model: Any, header: Mapping[str, Any], scores: list
         "",
         "## Parameters",
         "",
-        *(f"- {_text(name)}: {_text(value)}" for name, value in model._saved_params().items() if value is not None),
+        *(f"- {_text(name)}: {_text(value)}" for name, value in model._fitted_params.items() if value is not None),
         "",
         "## Versions",
         "",
@@ -140,7 +140,7 @@ def _scores(targets: list[str], scores: list[Mapping[str, float]]) -> list[str]:
 
 
 def _bins(model: Any) -> list[str]:
-    lines = [f"- calibration: {model.calibration}"]
+    lines = [f"- calibration: {model._of_fit('calibration')}"]
     for codec, scale in zip(model.codecs_, model.codec_scales_, strict=True):
         low, high = scale.restore(np.asarray(codec.bins.support))
         lines.append(f"- {codec.bins.n_bins} bins from {_number(low)} to {_number(high)}")

@@ -26,7 +26,7 @@ def write(model: BridgeRegressor, folder: Path) -> None:
     """Write state, arrays and card of a fitted regressor."""
     own, arrays = model._trained.state()
     state = {
-        "params": model._saved_params(),
+        "params": model._fitted_params,
         "columns": model._columns.to_dict(),
         "named": hasattr(model, "feature_names_in_"),
         "single": model._single,
@@ -64,4 +64,4 @@ def read(kind: type[Regressor], directory: str | Path, trusted: Collection[str])
         ]
         if len(model._calibrated) != len(model.scale_.mean) or (model._single and len(model._calibrated) != 1):
             raise arrays.error("scale.mean", f"is of {len(model.scale_.mean)} targets, not {len(model._calibrated)}")
-    return model
+    return model._remember()

@@ -204,7 +204,7 @@ class PastMemory(BridgeRegressor, ABC):
             self.check_params()
             fitted = copy(self)
             fitted._fit_stream(*_sources(X, y, sample_weight, eval_set, X_val, y_val), as_report(report))
-            self.__dict__ = fitted.__dict__
+            self.__dict__ = fitted._remember().__dict__
             return self
         if isinstance(X, str | Path):
             raise ValueError(f"X={str(X)!r} names files: y must be the name of the target's column in them")

@@ -20,7 +20,7 @@ from bridges_tabular.tabular.model import BridgeModel
 
 
 def _has_encoder(self: FittedNetwork) -> bool:
-    return SCHEMES[self.scheme].has_code
+    return SCHEMES[self._of_fit("scheme")].has_code
 
 
 class FittedNetwork(PastMemory):

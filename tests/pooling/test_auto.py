@@ -86,7 +86,7 @@ def test_a_late_report_ends_a_network_with_its_best_epoch() -> None:
     assert once.best_epoch_ > 0
 
 
-def test_the_defaults_are_trees_and_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defaults_are_trees_and_a_network(tmp_path: Path) -> None:
     names = [(name, type(one).__name__) for name, one in _candidates()]
     assert names == [("trees", "XGBBridgeRegressor"), ("network", "TabularBridgeRegressor")]
     both = np.column_stack([Y, -Y])
@@ -94,6 +94,8 @@ def test_the_defaults_are_trees_and_a_network(monkeypatch: pytest.MonkeyPatch) -
     model = AutoBridgeRegressor(time_budget=1e-6).fit(X, both)
     assert model.winner_ == "trees"
     assert model.predict(NEW).shape == (40, 2)
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(bt.load(tmp_path / "m").predict(NEW), model.predict(NEW))
 
 
 def _candidates() -> Any:

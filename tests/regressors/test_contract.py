@@ -285,6 +285,29 @@ def test_a_refused_fit_leaves_the_old_one_usable(name: str) -> None:
 
 
 @few
+def test_a_fit_is_used_and_saved_as_it_was_made_whatever_parameters_become(name: str, tmp_path: Any) -> None:
+    model = fit(name)
+    before, fitted_with = [model.predict(NEW), model.predict_quantiles(NEW, LEVELS)], model.get_params(deep=False)
+    others = {
+        "trees": {"scheme": "least_squares", "location": "none", "target_transform": "log", "n_bins": 5},
+        "network": {"scheme": "hard", "support": (0, None), "n_bins": 5, "backbone_params": {"layers": "4"}},
+        "classifier": {"support": (0, None), "target_transform": "sqrt", "n_bins": 5},
+        "pool": {"hard": "drop", "weights": [1.0]},
+    }[name.partition(",")[0]]
+    model.set_params(**others, **({} if name == "pool" else {"calibration": "none"}))
+    with pytest.raises(ValueError, match=r"holds|NaN|support"):
+        model.fit(X, np.full(N, np.nan))
+    model.save(tmp_path / "m")
+    again = bridges_tabular.load(tmp_path / "m")
+    for one in (model, pickle.loads(pickle.dumps(model)), again):
+        np.testing.assert_array_equal(one.predict(NEW), before[0])
+        np.testing.assert_array_equal(one.predict_quantiles(NEW, LEVELS), before[1])
+    for key in ("scheme", "n_bins", "support", "target_transform", "calibration"):
+        assert again.get_params().get(key) == fitted_with.get(key)
+    assert "calibration: none" not in (tmp_path / "m" / "MODEL_CARD.md").read_text()
+
+
+@few
 def test_columns_of_every_kind(name: str) -> None:
     if name == "classifier":
         pytest.skip("gets the features as they are given")

@@ -140,8 +140,7 @@ class DaskXGBBridgeRegressor(XGBBridgeRegressor):
         validation = check_validation(eval_set)
         with client.as_current():
             fitting.fit(fitted, client, X, y, sample_weight, validation)
-        self._take(fitted)
-        return self
+        return self._take(fitted._remember())
 
     def predict(self, X: Any) -> Any:  # type: ignore[override]
         """Predict the mean of the target, when it is computed.

@@ -101,6 +101,12 @@ def test_one_worker_in_this_process() -> None:
             found = model.predict(x)
             assert found.chunks == ((400, 400, 400),)
             np.testing.assert_array_equal(client.gather(client.compute(found)), model.to_local().predict(NUMBERS))
+        # by the client of its own
+        score = model.score(x, y)
+        assert isinstance(score, float)
+        assert score == pytest.approx(model.to_local().score(NUMBERS, Y))
+        with pytest.raises(ValueError, match=r"^partition 0: Input y contains NaN"):
+            model.score(x, da.from_array(Y.where(Y.index != 100).to_numpy(), chunks=400))
     assert not hasattr(model, "feature_names_in_")
     # chunks of arrays without names, of rows with a single one: no more than the mean of b is known of c
     assert np.std(model.to_local().predict(NUMBERS) - Y) < 0.95 * np.std(Y)
@@ -135,6 +141,17 @@ def test_collections_of_predictions(fitted: Any) -> None:
     distributions = dask.compute(*fitted.predict_distribution(TABLE))
     means = np.concatenate([one.mean for one in distributions])
     np.testing.assert_allclose(means, local.predict(X), atol=1e-6)
+
+
+@processes
+def test_scores_are_those_of_the_rows_in_memory(fitted: Any) -> None:
+    weight = (X["a"] + 1).where(X["a"] < 3, 0)
+    expected = fitted.to_local().score(X, Y, weight)
+    assert fitted.score(TABLE, TARGET, dd.from_pandas(weight, npartitions=5)) == pytest.approx(expected)
+    one = X["b"] == X["b"].iloc[0]
+    assert fitted.score(TABLE[dd.from_pandas(one, npartitions=5)], 0 * TARGET[dd.from_pandas(one, npartitions=5)]) == 0
+    with pytest.raises(ValueError, match=r"^X holds no rows with a weight$"):
+        fitted.score(TABLE, TARGET, 0 * TARGET)
 
 
 @processes

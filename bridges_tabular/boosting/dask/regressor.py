@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from operator import methodcaller
 from pathlib import Path
@@ -24,6 +25,8 @@ try:
     import distributed
 
     from bridges_tabular.boosting.dask import collections, fitting
+    from bridges_tabular.boosting.dask.blocks import Division, Partition
+    from bridges_tabular.boosting.dask.learned import Moments
     from bridges_tabular.boosting.dask.shard import worker_threads
 except ImportError as error:
     raise ImportError(f'DaskXGBBridgeRegressor needs Dask ({error}): pip install "bridges-tabular[dask]"') from error
@@ -155,6 +158,37 @@ class DaskXGBBridgeRegressor(XGBBridgeRegressor):
         """
         return self._mapped(X, "predict", ())
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # type: ignore[override]
+        """Share of the target's variance that predictions explain: scikit-learn's R2, computed at once.
+
+        Parameters
+        ----------
+        X : dask DataFrame or Array of shape (n, p)
+        y : dask Series or Array of shape (n,)
+            Partitioned as X.
+        sample_weight : dask Series or Array of shape (n,), optional
+            Partitioned as X.
+
+        Raises
+        ------
+        ValueError, TypeError
+            In one line, if a partition cannot be used, or no row has a weight.
+        """
+        parts = collections.partitions(X, y, sample_weight, ("X", "y", "sample_weight"))
+        of, model, named = dask.delayed(_agreement, pure=True), self._shipped(), collections.has_names(X)
+        client = self.client
+        with client.as_current():
+            found = client.gather(client.compute([of(part, model, named) for part in parts]))
+        known = [one for one in found if one is not None]
+        if not known:
+            raise ValueError("X holds no rows with a weight")
+        targets, errors = (Moments.merged(some) for some in zip(*known, strict=True))
+        error = math.hypot(errors.mean, errors.deviation)
+        if not targets.deviation:
+            return float(not error)
+        ratio = error / targets.deviation
+        return 1 - ratio * ratio
+
     @available_if(methodcaller("_has_distribution"))
     def predict_quantiles(self, X: Any, levels: ArrayLike) -> Any:  # type: ignore[override]
         """Predict quantiles of the target, when they are computed.
@@ -284,3 +318,13 @@ def _called(part: Any, model: XGBBridgeRegressor, method: str, width: tuple[int,
 
 def _distribution(part: Any, model: XGBBridgeRegressor) -> BinnedDistribution | None:
     return _called(part, model, "predict_distribution", ()) if len(part) else None
+
+
+def _agreement(part: Partition, model: XGBBridgeRegressor, named: bool) -> tuple[Moments, Moments] | None:
+    """Moments of a partition's targets, and of what predictions leave of them; None if no row has a weight."""
+    rows = part.rows(Division(0, None, None))
+    if not len(rows.y):
+        return None
+    X = rows.X if named else rows.X.set_axis(range(rows.X.shape[1]), axis="columns")
+    errors = rows.y - _called(X, model, "predict", ())
+    return Moments.of(rows.y, rows.weight), Moments.of(errors, rows.weight)

@@ -17,9 +17,10 @@ _DESCRIPTION = """\
 Search the parameters of models of an experiment file with Optuna.
 
 The study block of the file says which models, how many trials, and what to search; every key has a
-default but the model. The first trial is the model as the file has it. Trials are fitted on the
-training rows and scored on the validation rows of the first seed; the test rows are scored once, at
-the end, with that first configuration and the best one.
+default but the model. The first trial is the model as the file has it, or the closest to it that
+study.space holds. Trials are fitted on the training rows and scored on the validation rows of the
+first seed; the test rows are scored once, at the end, with the model as the file has it and the best
+configuration.
 
 DIR gets config.yaml (the experiment), best.yaml (an experiment file with the default and the best
 configuration: 'compare DIR/best.yaml' gives the same test scores again), results.csv (those scores),
@@ -45,7 +46,7 @@ the study block, with its defaults:
                               path of a journal; null: DIR/study.log
     workers: 1                processes on this machine; others may join through the storage
     bundled_space: true       begin with the space bundled for engine, scheme and backbone
-    space:                    added to it, or in place of an entry; null takes one out
+    space:                    added to it or in place of an entry, as written; null takes one out
       n_bins: {{type: int, low: 8, high: 128, log: true}}
       smoothing: {{type: float, low: 0.25, high: 4.0, log: true}}
       placement: {{type: categorical, choices: [quantile, uniform, kmeans]}}

@@ -186,8 +186,9 @@ def test_a_lost_trial_keeps_its_cell_of_a_grid(study: dict[str, Any], tmp_path: 
     assert trials["state"].tolist().count("lost") == 1
     kept = trials[trials["state"] != "lost"]
     assert not kept["state"].eq("failed").any()
-    # the default, which is on no grid, and every cell
-    assert sorted(kept["n_bins"]) == [4, 5, 6, 8, 8]
+    # the first trial, which takes no cell, and every cell
+    assert kept["n_bins"].tolist()[0] == 4
+    assert sorted(kept["n_bins"]) == [4, 4, 5, 6]
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
@@ -338,7 +339,7 @@ def test_rounds_in_other_units_prune_no_trial(study: dict[str, Any]) -> None:
     space = {"target_transform": {"type": "categorical", "choices": [None, "log"]}}
     result = run(study, space=space, trials=3, sampler={"name": "grid", "seed": 0})
     assert not any(trial.intermediate_values for trial in result.studies["bins"].trials)
-    with pytest.raises(ExperimentError, match="pruner: median compares rounds of a fit, .* target_transform") as caught:
+    with pytest.raises(ExperimentError, match=r"median compares rounds of a fit, .* target_transform") as caught:
         run(study, space=space, pruner={"name": "median"})
     assert str(caught.value).endswith("; choose none, or set study.folds to 2 or more")
     # the scores of folds are in the target's units
@@ -443,7 +444,7 @@ def test_the_same_numbers_in_another_role_are_other_rows(
     table = study["table"] | {"source": str(tmp_path / "homes.parquet")}
     for _ in range(2):
         BridgeStudy(study | {"table": table | before}, tmp_path / "out")
-    with pytest.raises(ExperimentError, match="the storage holds a study 'experiment.bins' with other rows: it was"):
+    with pytest.raises(ExperimentError, match=r"a study 'experiment.bins' with other rows: it was"):
         BridgeStudy(study | {"table": table | now}, tmp_path / "out")
 
 

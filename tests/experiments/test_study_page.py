@@ -66,6 +66,32 @@ def test_the_best_trial_stands_out_and_the_default_is_a_value(run: Callable[...,
     assert stars(page)[0]["x"] == [best]
 
 
+def test_a_first_trial_within_the_space_is_not_called_the_default(
+    run: Callable[..., tuple[StudyResult, str]],
+) -> None:
+    result, page = run(space={"n_bins": {"type": "int", "low": 4, "high": 6}})
+    said = "the first trial takes n_bins: 6 instead of 8, which study.space does not hold"
+    assert result.trials["n_bins"].between(4, 6).all()
+    assert result.trials["n_bins"][0] == 6
+    assert not result.trials["default"].any()
+    text = re.sub(r"<script.*?</script>", "", " ".join(page.split()), flags=re.S)
+    assert f"The default configuration was not tried: {said}." in text
+    assert "default configuration has" not in text
+    assert "better than the default" not in text
+    assert headings(page)[1] == "default"
+    assert '<th scope="row">n_bins</th><td class="words">8</td>' in text
+
+
+def test_a_study_says_where_its_first_trial_is_not_the_model(
+    content: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = {"n_bins": {"type": "int", "low": 4, "high": 6}, "learning_rate": SPACE["learning_rate"]}
+    content["study"] = {"model": "bins", "trials": 1, "bundled_space": False, "space": space}
+    BridgeStudy(content).optimize()
+    said = "bins: the first trial takes n_bins: 6 instead of 8, which study.space does not hold"
+    assert capsys.readouterr().err.splitlines().count(said) == 1
+
+
 def test_a_column_stands_there_once(run: Callable[..., tuple[StudyResult, str]]) -> None:
     result, page = run(metric=["rmse", "mae"])
     best = {int(result.trials.loc[result.trials[metric].idxmin(), "trial"]) for metric in ("rmse", "mae")}

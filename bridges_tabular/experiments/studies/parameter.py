@@ -122,7 +122,7 @@ class Parameter:
         """
         arguments = dict(self.arguments)
         if self.kind == "categorical":
-            if not any(value == choice and type(value) is type(choice) for choice in arguments["choices"]):
+            if not self._chooses(value):
                 arguments["choices"] = [value, *arguments["choices"]]
             return replace(self, arguments=arguments)
         has = f"study.space.{self.name}: the model has {self.name}: {shown(value)}"
@@ -130,14 +130,28 @@ class Parameter:
             raise ExperimentError(f"{has}, which is {_words(self.kind, 'no')}")
         if arguments.get("log") and value <= 0:
             raise ExperimentError(f"{has}, which no log scale holds")
-        step = self._step()
-        if step is not None:
-            steps = (value - arguments["low"]) / step
-            if abs(steps - round(steps)) > _OFF:
-                raise ExperimentError(f"{has}, which no step from {arguments['low']} by {step} meets")
         arguments["low"] = min(arguments["low"], value)
         arguments["high"] = max(arguments["high"], value)
         return replace(self, arguments=arguments)
+
+    def closest(self, value: Any) -> Any:
+        """Return ``value`` where it is searched, else the closest number, or the first choice.
+
+        None where numbers are searched and ``value`` is none.
+        """
+        if self.kind == "categorical":
+            return value if self._chooses(value) else self.arguments["choices"][0]
+        if not _is_number(value, "float"):
+            return None
+        low, high = self.ends()
+        inside, step = min(max(value, low), high), self._step()
+        if step is None:
+            return inside
+        on_step = min(self.arguments["low"] + round((inside - low) / step) * step, self.arguments["high"])
+        return value if abs(on_step - value) <= _OFF * step else on_step
+
+    def _chooses(self, value: Any) -> bool:
+        return any(value == choice and type(value) is type(choice) for choice in self.arguments["choices"])
 
     def _step(self) -> float | None:
         step: float | None = self.arguments.get("step")

@@ -73,7 +73,7 @@ class TrialQueue:
     n_trials : int
         How many trials the study is for.
     space : Space
-        Whose defaults are the parameters of the first trial.
+        Whose first values are the parameters of the first trial, which is marked "default".
     equip : Equip
         Gives a study the sampler and the pruner of a trial. It takes the place of the trial among those that count: a
         study that lost trials goes on as if it had not.
@@ -110,7 +110,7 @@ class TrialQueue:
             if any(trial.user_attrs.get("default") for trial in trials):
                 self._study.add_trial(optuna.create_trial(state=TrialState.WAITING, user_attrs=named))
             else:
-                self._study.enqueue_trial(self._space.defaults, user_attrs=named | {"default": True})
+                self._study.enqueue_trial(self._space.first, user_attrs=named | {"default": True})
 
     def recover(self) -> None:
         """Take trials back from workers that are gone."""

@@ -61,7 +61,8 @@ def _show(search: Search, study: optuna.Study, figures: list[dict[str, Any]]) ->
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     metrics = search.block.metrics
     best = [min(complete, key=lambda trial: trial.values[i]) for i in range(len(metrics)) if complete]
-    default = next((trial for trial in complete if trial.user_attrs.get("default")), None)
+    first = next((trial for trial in complete if trial.user_attrs.get("default")), None)
+    default = first if search.departure is None else None
     drawn = []
     for title, draw, starred in _plots(search, study, metrics, best):
         try:
@@ -81,6 +82,7 @@ def _show(search: Search, study: optuna.Study, figures: list[dict[str, Any]]) ->
             _finding(metric, i, trial, default) for i, (metric, trial) in enumerate(zip(metrics, best, strict=False))
         ],
         "n_complete": len(complete),
+        "departure": search.departure,
         "few": 0 < len(complete) < _ENOUGH_TRIALS * len(parameters),
         "default": None if default is None else default.number,
         "default_is_best": default is not None and default in best,

@@ -144,7 +144,7 @@ def count_trials(study: StudyBlock, space: Space) -> int:
     """Return how many trials the study is for: fewer than asked where the sampler has no more to try."""
     if study.sampler["name"] not in _FINITE:
         return study.trials
-    # the first trial, the default configuration, is on no grid
+    # the first trial takes no cell of a grid, even where it lies in one
     return min(study.trials, 1 + (space.count() or 0))
 
 

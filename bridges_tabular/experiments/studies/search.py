@@ -27,6 +27,7 @@ from bridges_tabular.experiments.studies.sampling import check_sampling, count_t
 from bridges_tabular.experiments.studies.space import Space, read_space
 from bridges_tabular.experiments.studies.storage import StorageLost, loss_in_words, storage_errors
 from bridges_tabular.experiments.tables import Table, load_table
+from bridges_tabular.regressors.words import shown
 
 # gets the trials after each change, and the share of the running trial that is done in between
 Watcher = Callable[[Sequence[FrozenTrial] | None, float | None], None]
@@ -78,6 +79,17 @@ class Search:
     n_trials: int
     setup: dict[str, Any]
     objective: Objective
+
+    @property
+    def departure(self) -> str | None:
+        """In what the first trial is not the model as the experiment file has it; None where it is."""
+        if not self.space.departures:
+            return None
+        changes = [
+            f"{name}: {shown(value)} instead of {shown(self.space.defaults[name])}"
+            for name, value in self.space.departures.items()
+        ]
+        return f"the first trial takes {', '.join(changes)}, which study.space does not hold"
 
     @classmethod
     def prepare(cls, experiment: Experiment, model: str, data: Data) -> Search:
@@ -246,9 +258,9 @@ class Search:
         study.pruner = make_pruner(self.block)
 
     def parameters(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-        """Return the parameters of a trial by name; of the default trial, those that the default sets to a value."""
+        """Return the parameters of a trial by name; of the first trial, those that the space has a first value of."""
         if trial.user_attrs.get("default"):
-            known = [parameter for parameter in self.space.parameters if parameter.name in self.space.defaults]
+            known = [parameter for parameter in self.space.parameters if parameter.name in self.space.first]
             return {parameter.name: parameter.suggest(trial) for parameter in known}
         return self.space.suggest(trial)
 

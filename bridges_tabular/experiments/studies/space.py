@@ -26,17 +26,26 @@ _REGRESSOR = "location"
 
 @dataclass(frozen=True)
 class Space:
-    """The parameters that a study searches, and what they are in the default configuration.
+    """The parameters that a study searches, and what they are in the default configuration and the first trial.
 
     Attributes
     ----------
     parameters : tuple of Parameter
     defaults : dict
         Values of the model block or, where it is silent, of the regressor, by the parameters' names.
+    first : dict
+        Values of the first trial: the defaults, or the closest to them in entries of the study block that do not hold
+        them.
     """
 
     parameters: tuple[Parameter, ...]
     defaults: dict[str, Any]
+    first: dict[str, Any]
+
+    @property
+    def departures(self) -> dict[str, Any]:
+        """What the first trial has in place of the defaults, by name; empty where it is the default configuration."""
+        return {name: value for name, value in self.first.items() if value != self.defaults[name]}
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Ask a trial for a value of every parameter, by name."""
@@ -88,22 +97,28 @@ def read_space(model: str, block: ModelBlock, study: StudyBlock, seed: int) -> S
             if entries.pop(name, None) is None:
                 raise ExperimentError(f"study.space.{name}: is null, but {shown(name)} is not in the bundled space")
         else:
-            # what null means does not change with the values to search
-            known = {key: value for key, value in (entries.get(name) or {}).items() if key == "default"}
-            entries[name] = {**known, **entry} if isinstance(entry, Mapping) else entry
+            # what null means does not change with the values to search; where it takes words, it is no number
+            null = (entries.get(name) or {}).get("default")
+            if isinstance(entry, Mapping) and (entry.get("type") == "categorical" or not isinstance(null, str)):
+                entry = {"default": null, **entry}
+            entries[name] = entry
     if not entries:
         raise ExperimentError("study.space: holds no parameter to search")
-    parameters, defaults = [], {}
+    parameters, defaults, first = [], {}, {}
     for name, entry in entries.items():
         parameter = Parameter.parse(name, entry)
         default = _default(name, params)
         value = parameter.null if default is None and parameter.kind != "categorical" else default
         if value is not None or (parameter.kind == "categorical" and None in parameter.arguments["choices"]):
-            parameter = parameter.including(value)
+            if name not in study.space:
+                parameter = parameter.including(value)
             defaults[name] = value
+            begin = parameter.closest(value)
+            if begin is not None or value is None:
+                first[name] = begin
         parameters.append(parameter)
     _check_values(parameters, model, block, seed)
-    return Space(tuple(parameters), defaults)
+    return Space(tuple(parameters), defaults, first)
 
 
 def suggest_bridge_params(trial: BaseTrial, engine: str, scheme: str, **params: Any) -> dict[str, Any]:

@@ -170,6 +170,7 @@ class BridgeStudy:
         deadline = None if self._block.timeout is None else time.monotonic() + self._block.timeout
         with StudyBars(self._searches, quiet) as bars:
             bars.say(self._joined)
+            bars.say([f"{one.model}: {one.departure}" for one in self._searches if one.departure is not None])
             for search in self._searches:
                 self._run(search, bars, deadline)
         with loss_in_words(), quiet_optuna():

@@ -27,14 +27,15 @@ def trials_frame(studies: Mapping[str, optuna.Study], searches: Sequence[Search]
     Returns
     -------
     DataFrame
-        With the columns model, trial, state (complete, pruned, failed, lost, running), default, a column for each
-        metric, a column for each parameter, fit_seconds, started, ended, retry_of and error. A metric of a pruned
-        trial is missing, and so is a parameter that a trial did not have.
+        With the columns model, trial, state (complete, pruned, failed, lost, running), default (whether it is the model
+        as the experiment file has it), a column for each metric, a column for each parameter, fit_seconds, started,
+        ended, retry_of and error. A metric of a pruned trial is missing, and so is a parameter that a trial did not
+        have.
     """
     metrics = list(searches[0].block.metrics)
     names = list(dict.fromkeys(parameter.name for search in searches for parameter in search.space.parameters))
     rows = [
-        _row(search.model, trial, metrics)
+        _row(search, trial, metrics)
         for search in searches
         for trial in studies[search.model].trials
         if trial.state != TrialState.WAITING
@@ -49,13 +50,13 @@ def state_name(trial: FrozenTrial) -> str:
     return "lost" if is_lost(trial) else _STATES[trial.state]
 
 
-def _row(model: str, trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
+def _row(search: Search, trial: FrozenTrial, metrics: Sequence[str]) -> dict[str, Any]:
     values = trial.values if trial.state == TrialState.COMPLETE and trial.values else [None] * len(metrics)
     return {
-        "model": model,
+        "model": search.model,
         "trial": trial.number,
         "state": state_name(trial),
-        "default": bool(trial.user_attrs.get("default", False)),
+        "default": bool(trial.user_attrs.get("default")) and not search.space.departures,
         **dict(zip(metrics, values, strict=True)),
         **trial.params,
         "fit_seconds": trial.user_attrs.get("fit_seconds"),

@@ -34,6 +34,7 @@ from bridges_tabular.regressors.rows import Given, Rows, check_validation
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
 from bridges_tabular.regressors.transforms import check_units
+from bridges_tabular.regressors.words import shown
 
 if TYPE_CHECKING:
     from bridges_tabular.core.codec import TargetCodec
@@ -359,7 +360,9 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         seed, random = self._draws()
         train, validation, conformal, everything = read(self, given, watched, random, prepared)
         names = target_names(given.y, train.y.shape[1])
-        if not self._continued():
+        if self._continued():
+            self._check_units_stay()
+        else:
             frames = [rows.X for rows in (train, validation, conformal) if rows is not None]
             self._columns = prepared.get(lambda: TableEncoder().fit(*frames), frames, "columns")
             self.scale_ = TargetScale.fit(train.y, train.weight, *self._units())
@@ -379,6 +382,14 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         if self._trained is not trained:
             pairs = zip(self._calibrated, self._trained.codes, strict=True)
             self._calibrated = [one.with_code(code) for one, code in pairs]
+
+    def _check_units_stay(self) -> None:
+        """Refuse to go on from a fit in other units."""
+        for name, now in zip(("support", "target_transform"), self._units(), strict=True):
+            # a saved pair comes back as a list
+            before, now = (tuple(one) if isinstance(one, list) else one for one in (self._of_fit(name), now))
+            if before != now:
+                raise ValueError(f"warm_start: the last fit had {name}={shown(before)}, this one has {shown(now)}")
 
     def _draws(self) -> tuple[int, np.random.RandomState]:
         """The seed of the engine, and what draws the rows to hold out."""

@@ -244,6 +244,8 @@ def test_a_warm_start_that_cannot_go_on_says_why_and_leaves_the_last_fit_as_it_w
     for change, X_new, y_new, message in (
         ({"backbone_params": {"layers": "8"}}, X, y, "warm_start: the last fit was of a network or a scheme that"),
         ({"scheme": "least_squares"}, X, y, "warm_start: the last fit was of a network or a scheme that"),
+        ({"support": (0, None)}, X, y, r"^warm_start: the last fit had support=None, this one has \(0, None\)$"),
+        ({"target_transform": "log"}, X, y, "^warm_start: the last fit had target_transform=None, this one has 'log'$"),
         ({}, X, np.stack([y, y], axis=1), "y has 2 targets, that of the fit to go on from 1"),
         ({}, X[["age"]], y, "feature names should match"),
     ):
@@ -251,6 +253,14 @@ def test_a_warm_start_that_cannot_go_on_says_why_and_leaves_the_last_fit_as_it_w
             model.set_params(**change).fit(X_new, y_new)
         model.set_params(**regressor(max_epochs=1, warm_start=True).get_params())
         np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_a_warm_start_goes_on_from_a_saved_model_in_its_units(table, regressor, tmp_path):
+    X, y = table
+    model = regressor(max_epochs=1, warm_start=True, support=(0, None), target_transform="sqrt").fit(X, y)
+    model.save(tmp_path / "m")
+    again = TabularBridgeRegressor.load(tmp_path / "m").fit(X, y)
+    np.testing.assert_array_equal(again.predict(X), model.fit(X, y).predict(X))
 
 
 def test_refit_trains_on_the_held_out_rows_too(table, regressor):

@@ -13,6 +13,7 @@ from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.forecast import Code, Forecast, HeldOut
 from bridges_tabular.regressors.progress import Report
 from bridges_tabular.regressors.rows import Rows
+from bridges_tabular.regressors.streams import SAMPLE, uniform
 
 if TYPE_CHECKING:
     from bridges_tabular.core.codec import TargetCodec
@@ -130,7 +131,8 @@ def held_out(trained: Trained, rows: Rows | None, seed: int) -> list[HeldOut] | 
 
 
 def drawn(n: int, seed: int) -> NDArray[np.int64]:
-    """Which of n held-out rows to calibrate on: ascending, at most 8,192."""
+    """Which of n held-out rows to calibrate on: ascending, at most 8,192, the same as of a stream."""
     if n <= CALIBRATION_ROWS:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, CALIBRATION_ROWS, replace=False))
+    draws = uniform(np.arange(n), seed, SAMPLE)
+    return np.flatnonzero(draws < np.partition(draws, CALIBRATION_ROWS)[CALIBRATION_ROWS])

@@ -24,7 +24,7 @@ from bridges_tabular.regressors.progress import Listener, Report, as_report
 from bridges_tabular.regressors.rows import Rows, check_sample_weight
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.stored import StoredValues, Values, ValuesWriter
-from bridges_tabular.regressors.streams import Part, RowSample, Stream, of_part, uniform
+from bridges_tabular.regressors.streams import CONFORMAL, SAMPLE, VALIDATION, Part, RowSample, Stream, of_part, uniform
 from bridges_tabular.regressors.tables import check_table
 from bridges_tabular.regressors.words import shown
 
@@ -32,8 +32,6 @@ Floats = NDArray[np.float64]
 
 # rows that a saved model's card and drift are described by, beside what is counted over all
 _DESCRIBED_ROWS = 1 << 16
-# what the hashes of row numbers are drawn for
-_CONFORMAL, _VALIDATION, _SAMPLE = range(3)
 
 
 class Division:
@@ -57,14 +55,16 @@ class Division:
     def __init__(self, name: str, seed: int, most: int) -> None:
         self.name = name
         self.digest = TableDigest()
-        self.sample = RowSample(most, partial(uniform, seed=seed, purpose=_SAMPLE))
+        self.sample = RowSample(most, partial(uniform, seed=seed, purpose=SAMPLE))
         self._y: list[Floats] = []
         self._weight: list[Floats] = []
 
     def add(self, part: Part) -> None:
         """Learn from the rows of a part."""
+        # numbered as a table in memory without rows of weight zero, of which the same are drawn
+        numbers = pd.RangeIndex(self.digest.rows, self.digest.rows + len(part.y))
         self.digest.add(part.X)
-        self.sample.add(part)
+        self.sample.add(part.X.set_axis(numbers, axis="index"))
         self._y.append(part.y)
         if part.weight is not None:
             self._weight.append(part.weight)
@@ -81,9 +81,9 @@ class Division:
 
     def sampled(self) -> Rows:
         """The rows drawn from them."""
-        part = self.sample.rows()
-        weight = None if self.weight is None else check_sample_weight(part.weight, len(part.y))
-        return Rows(part.X, part.y[:, None], weight)
+        X = self.sample.rows()
+        weight = None if self.weight is None else check_sample_weight(self.weight[X.index], len(X))
+        return Rows(X, self.y[X.index, None], weight)
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class PastMemory(BridgeRegressor, ABC):
             self.scale_.check(one.y[:, None], one.name)
         self.facts_ = {
             "rows": len(train.y),
-            "columns": train.digest.describe(train.sample.rows().X, self._columns),
+            "columns": train.digest.describe(train.sample.rows(), self._columns),
             "targets": describe_targets(train.y[:, None], [stream.y]),
         }
         with tempfile.TemporaryDirectory(prefix="bridges-tabular-") as folder:
@@ -316,8 +316,8 @@ def _divided(model: BridgeRegressor, part: Part, watched: Stream | None, seed: i
     """The rows of a part to train on, to watch and to calibrate by."""
     rows = part.X.index.to_numpy()
     share, apart = model._held_out_share(), model._conformal_share()
-    conformal = np.zeros(len(rows), dtype=bool) if apart is None else uniform(rows, seed, _CONFORMAL) < apart
+    conformal = np.zeros(len(rows), dtype=bool) if apart is None else uniform(rows, seed, CONFORMAL) < apart
     watches = np.zeros(len(rows), dtype=bool)
     if watched is None and share is not None:
-        watches = ~conformal & (uniform(rows, seed, _VALIDATION) < share)
+        watches = ~conformal & (uniform(rows, seed, VALIDATION) < share)
     return part.take(~conformal & ~watches), part.take(watches), part.take(conformal)

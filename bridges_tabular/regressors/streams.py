@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # rows of a file in memory at a time
 _ROWS = 1 << 16
+# what the hashes of row numbers are drawn for
+CONFORMAL, VALIDATION, SAMPLE = range(3)
 _MISSING_PYARROW = 'reading parquet needs pyarrow: pip install "bridges-tabular[parquet]"'
 
 
@@ -210,28 +212,24 @@ class RowSample:
     def __init__(self, most: int, draw: Callable[[NDArray[np.int64]], Floats]) -> None:
         self._most = most
         self._draw = draw
-        self._parts: list[Part] = []
+        self._parts: list[pd.DataFrame] = []
         self._below = 1.0
 
-    def add(self, part: Part) -> None:
-        """Draw among the rows of a part, too."""
-        drawn = self._draw(part.X.index.to_numpy()) < self._below
+    def add(self, part: pd.DataFrame) -> None:
+        """Draw among the rows of a part, labelled by their numbers, too."""
+        drawn = self._draw(part.index.to_numpy()) < self._below
         if drawn.any():
-            self._parts.append(part.take(drawn))
-        if sum(len(part.y) for part in self._parts) > 2 * self._most:
+            self._parts.append(part[drawn])
+        if sum(map(len, self._parts)) > 2 * self._most:
             self._parts = [self.rows()]
 
-    def rows(self) -> Part:
+    def rows(self) -> pd.DataFrame:
         """The rows drawn, in their order."""
-        X = pd.concat([part.X for part in self._parts])
-        weights = [part.weight for part in self._parts if part.weight is not None]
-        whole = Part(
-            X, np.concatenate([part.y for part in self._parts]), np.concatenate(weights) if weights else None, ""
-        )
-        draws = self._draw(X.index.to_numpy())
+        whole = pd.concat(self._parts)
+        draws = self._draw(whole.index.to_numpy())
         if len(draws) > self._most:
             self._below = float(np.partition(draws, self._most)[self._most])
-            whole = whole.take(draws < self._below)
+            whole = whole[draws < self._below]
         return whole
 
 

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from bridges_tabular import XGBBridgeRegressor, load
 from bridges_tabular.boosting import quantised
 from bridges_tabular.core.scores import crps
-from bridges_tabular.regressors import stored
+from bridges_tabular.regressors import engine, stored, streamed
 
 FEATURES = ["carat", "depth", "cut", "sold"]
 
@@ -88,6 +88,20 @@ def test_a_stream_gives_the_model_of_the_same_rows_in_memory(params: Any, in_fil
     assert found.facts_ == expected.facts_
     assert found.evals_result_ == expected.evals_result_
     assert list(found.feature_names_in_) == FEATURES
+
+
+def test_the_rows_that_calibrate_are_those_of_a_fit_in_memory(monkeypatch: Any) -> None:
+    for module in (engine, streamed):
+        monkeypatch.setattr(module, "CALIBRATION_ROWS", 100)
+    train, held_out = table(300), table(400, 1)
+    held_out["copies"] *= np.random.default_rng(2).random(400)
+    watched = (held_out[FEATURES], held_out["price"], held_out["copies"])
+    expected = regressor().fit(train[FEATURES], train["price"], train["copies"], watched)
+    found = regressor().fit([train], "price", "copies", parts_of(held_out, 50, 130, 300))
+    np.testing.assert_array_equal(quantiles(found, held_out), quantiles(expected, held_out))
+    # others are drawn by another seed
+    assert not np.array_equal(engine.drawn(400, 0), engine.drawn(400, 1))
+    assert len(engine.drawn(400, 1)) == 100
 
 
 def test_large_features_are_in_files_and_small_ones_in_memory(monkeypatch: Any) -> None:
@@ -250,7 +264,7 @@ import resource, sys
 import numpy as np, pandas as pd
 from bridges_tabular import XGBBridgeRegressor
 from bridges_tabular.boosting import quantised
-from bridges_tabular.regressors import stored
+from bridges_tabular.regressors import engine, stored, streamed
 quantised._SHARE, stored._BLOCK_SIZE = 0, 1 << 20
 
 def parts():

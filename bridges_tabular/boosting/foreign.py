@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from bridges_tabular.regressors.words import shown
 
 # that of all rows, and the fold models
 _MODELS = 5
+# losses of targets that are never negative, by the words in their names
+_OF_POSITIVE = re.compile("poisson|tweedie|gamma|log(lin|err|ist|it)|binary|entropy|cox|survival", re.IGNORECASE)
 
 
 class EstimatorLocation(Location):
@@ -148,7 +151,7 @@ def location_estimator(given: Any) -> Any:
     Raises
     ------
     ValueError
-        In one line, if it is none, cannot be imported, or has no such parameter.
+        In one line, if it is none, cannot be imported, has no such parameter, or a loss for targets of another kind.
     """
     if not isinstance(given, Mapping):
         estimator = given
@@ -177,6 +180,7 @@ def location_estimator(given: Any) -> Any:
             raise ValueError(f"location: {shown(estimator)} is no regressor: it has no {method}")
     if hasattr(estimator, "__sklearn_tags__") and get_tags(estimator).estimator_type not in ("regressor", None):
         raise ValueError(f"location: {type(estimator).__name__} is no regressor")
+    _check_loss(estimator)
     return estimator
 
 
@@ -189,6 +193,18 @@ def plain_location(given: Any) -> Any:
     else:
         path, params = f"{type(given).__module__}.{type(given).__qualname__}", given.get_params(deep=False)
     return {"estimator": path, "params": {name: value for name, value in params.items() if _is_plain(value)}}
+
+
+def _check_loss(estimator: Any) -> None:
+    """Refuse a loss that takes no negative target: a location is fitted to the target less its mean."""
+    params = estimator.get_params(deep=False)
+    for name in library_of(estimator).losses:
+        loss = params.get(name)
+        if isinstance(loss, str) and _OF_POSITIVE.search(loss):
+            raise ValueError(
+                f"location: {name}={shown(loss)} of {type(estimator).__name__} takes no negative target, and a location"
+                " learns the target less its mean: give another loss, and target_transform='log' where ratios matter"
+            )
 
 
 def _is_plain(value: Any) -> bool:
@@ -207,8 +223,11 @@ def _predicted(library: Library, model: Any, table: Any, n: int) -> Floats:
     found = found[:, 0] if found.shape == (n, 1) else found
     if found.shape != (n,):
         raise ValueError(f"{type(model).__name__} predicts an array of shape {found.shape}, expected ({n},)")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{type(model).__name__} predicts NaN or infinity")
+    with np.errstate(over="ignore"):
+        # trees over bins read it in single precision
+        single = found.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError(f"{type(model).__name__} predicts NaN, infinity or more than single precision holds")
     return found
 
 

@@ -22,6 +22,7 @@ class XGBoostLibrary(TreeLibrary):
 
     name = "xgboost"
     monotone = "monotone_constraints"
+    losses = ("objective",)
     _odd = r"\W"
 
     def fit(self, estimator: Any, training: Sample, validation: Sample | None, patience: int | None) -> Any:
@@ -67,6 +68,7 @@ class LightGBMLibrary(TreeLibrary):
 
     name = "lightgbm"
     monotone = "monotone_constraints"
+    losses = ("objective", "objective_type", "app", "application", "loss")
     _odd = r"\W"
 
     _stopping = ("early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change")
@@ -136,6 +138,7 @@ class CatBoostLibrary(TreeLibrary):
 
     name = "catboost"
     monotone = "monotone_constraints"
+    losses = ("loss_function", "objective")
 
     _quiet = ("verbose", "verbose_eval", "silent", "logging_level")
     _rounds = ("iterations", "n_estimators", "num_boost_round", "num_trees")
@@ -204,6 +207,7 @@ class HistLibrary(TreeLibrary):
 
     name = "hist_gradient_boosting"
     monotone = "monotonic_cst"
+    losses = ("loss",)
 
     def check(self, estimator: Any, samples: Sequence[Sample]) -> None:
         """Categories have to fit into its bins."""

@@ -42,6 +42,8 @@ class Library:
     name = "scikit-learn"
     # parameter that takes directions of columns
     monotone: str | None = None
+    # parameters that name a loss
+    losses: tuple[str, ...] = ()
     # whether the fold models stop early themselves, on the same rows, for want of one number of rounds to take over
     folds_watch = False
     # whether it reads features in place of the user's table

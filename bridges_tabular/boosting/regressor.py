@@ -186,7 +186,7 @@ class XGBBridgeRegressor(FittedTrees, PastMemory):
     gets the table as ``fit`` was given it, without validation rows. ``n_estimators`` and the other parameters of trees
     are then those over bins alone. ``save`` writes CatBoost, LightGBM and XGBoost in their own formats and others by
     skops (``pip install "bridges-tabular[skops]"``); ``load`` trusts scikit-learn's types, others are named in
-    ``trusted``.
+    ``trusted``. Losses of targets that are never negative, such as "Poisson", are refused.
 
     Examples
     --------

@@ -249,6 +249,23 @@ WEIGHT = np.r_[np.ones(200), np.full(100, 2.0)]
         (HistGradientBoostingRegressor(max_bins=2), "takes at most 2 categories, and column 'kind' holds 3"),
         (CatBoostRegressor(depth=99), "CatBoostRegressor refuses the table: .*Maximum tree depth is 16"),
         (LGBMRegressor(objective="poison"), "LGBMRegressor refuses the table: Unknown objective"),
+        (
+            CatBoostRegressor(loss_function="Poisson"),
+            "location: loss_function='Poisson' of CatBoostRegressor takes no neg",
+        ),
+        (
+            CatBoostRegressor(objective="Tweedie:variance_power=1.5"),
+            "location: objective='Tweedie:variance_power=1.5' of",
+        ),
+        (LGBMRegressor(objective="gamma"), "location: objective='gamma' of LGBMRegressor takes no negative target"),
+        (
+            XGBRegressor(objective="count:poisson"),
+            "location: objective='count:poisson' of XGBRegressor takes no negative",
+        ),
+        (
+            HistGradientBoostingRegressor(loss="poisson"),
+            "location: loss='poisson' of HistGradientBoostingRegressor takes",
+        ),
         (Broken(), "Broken.fit takes no sample_weight"),
         (Ridge, "location: Ridge is a class, give an object: Ridge()"),
         ({}, "location: lacks 'estimator'"),
@@ -282,7 +299,12 @@ def test_what_cannot_be_a_location_is_refused_in_a_line(
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(np.nan, "predicts NaN or infinity"), ([1.0, 2.0], r"predicts an array of shape .*, expected")]
+    ("value", "words"),
+    [
+        (np.nan, "predicts NaN, infinity or more"),
+        (1e39, "predicts NaN, infinity or more than single precision holds"),
+        ([1.0, 2.0], r"predicts an array of shape .*, expected"),
+    ],
 )
 def test_what_is_no_prediction_is_refused(value: Any, words: str, noisy: tuple[Any, Any]) -> None:
     with pytest.raises(ValueError, match=f"^Broken {words}"):

@@ -215,7 +215,7 @@ def _fit(fit: Fit, bars: FitBars, done: _Members) -> tuple[Part, Regressor]:
         return part, fitted.model
     model = FittedModel(fit.table, fit.split, fit.name, fitted.model)
     collected = {file: section.collect(model) for file, section in COLLECTING.items()}
-    cells = None if fitted.distribution is None else Cells.of(fitted.distribution, candidates(fit.split))
+    cells = None if fitted.distribution is None else Cells.of(fitted.distribution, candidates(fit.table, fit.split))
     collected = {file: one for file, one in collected.items() if one is not None}
     return replace(part, collected=collected, cells=cells), fitted.model
 

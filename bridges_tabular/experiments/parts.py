@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 
 from bridges_tabular.core.distribution import BinnedDistribution
-from bridges_tabular.experiments.results import PREDICTION_COLUMNS, results_frame
-from bridges_tabular.experiments.run import CURVES, RESULTS, File
+from bridges_tabular.experiments.results import results_frame
+from bridges_tabular.experiments.run import CURVES, PREDICTIONS, RESULTS, File
 from bridges_tabular.regressors import folders
 from bridges_tabular.regressors.artifacts import ARRAYS_FILE, write_arrays
 
@@ -100,7 +100,7 @@ class Part:
         cells = {name.partition(".")[2]: array for name, array in arrays.items() if not _is_column(name)}
         return cls(
             results=results,
-            predictions=predictions.reindex(columns=list(PREDICTION_COLUMNS)),
+            predictions=PREDICTIONS.join([predictions]),
             curve=CURVES.read(folder),
             collected={file: file.read(folder) for file in collecting if file.name in content},
             cells=Cells(**cells) if cells else None,

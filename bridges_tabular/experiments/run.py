@@ -37,11 +37,14 @@ class File:
         Of a DataFrame, kept as CSV. Without any, the content is a list of dict, kept as JSON.
     optional : bool
         Whether a run without such content has no such file.
+    more : tuple of str
+        Further columns, which only a run with such values has.
     """
 
     name: str
     columns: tuple[str, ...] = ()
     optional: bool = False
+    more: tuple[str, ...] = ()
 
     def join(self, contents: Sequence[Any]) -> Any:
         """Put the contents of several tables, or fits, together."""
@@ -51,7 +54,8 @@ class File:
         filled = [frame.dropna(axis="columns", how="all") for frame in contents if len(frame)]
         if not filled:
             return pd.DataFrame(columns=list(self.columns))
-        return pd.concat(filled, ignore_index=True).reindex(columns=list(self.columns))
+        joined = pd.concat(filled, ignore_index=True)
+        return joined.reindex(columns=[*self.columns, *(name for name in self.more if name in joined)])
 
     def write(self, folder: Path, content: Any) -> None:
         """Write a content into the folder of a run."""
@@ -88,7 +92,7 @@ class File:
 
 
 RESULTS = File(RESULTS_FILE, RESULT_COLUMNS)
-PREDICTIONS = File("predictions.csv", PREDICTION_COLUMNS)
+PREDICTIONS = File("predictions.csv", PREDICTION_COLUMNS, more=("weight",))
 CURVES = File("curves.csv", CURVE_COLUMNS)
 # there if any fit has failed
 ERRORS = File("errors.csv", ("table", "model", "seed", "error", "traceback"), optional=True)
@@ -200,6 +204,13 @@ class Run:
     def summary(self) -> pd.DataFrame:
         """Means of the results over the seeds, sorted by RMSE."""
         return summarize(self.results)
+
+    @cached_property
+    def scored(self) -> pd.DataFrame:
+        """The predictions of the rows that count, with a weight each: 1 where the table has none."""
+        given = self.predictions
+        weighted = given.assign(weight=given["weight"].fillna(1.0) if "weight" in given else 1.0)
+        return weighted[weighted["weight"] > 0]
 
     def of_table(self, name: str) -> Run:
         """Return what concerns one table."""

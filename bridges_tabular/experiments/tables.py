@@ -78,6 +78,14 @@ class Table:
             named["groups"] = self.marks.values[train]
         return named
 
+    def counted(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some rows that count: all but rows of weight 0."""
+        return rows if self.weight is None else rows[self.weight[rows] > 0]
+
+    def weight_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Weights of some rows; None without any."""
+        return None if self.weight is None else self.weight[rows]
+
     def exposure_of(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
         """Exposures of some rows; None without any."""
         return None if self.exposure is None else self.exposure[rows]

@@ -26,7 +26,8 @@ from bridges_tabular.experiments.engines import Regressor, build_model, check_mo
 from bridges_tabular.experiments.folders import CONFIG_FILE, RESULTS_FILE, check_folder, new_folder
 from bridges_tabular.experiments.locks import claimed
 from bridges_tabular.experiments.look import look
-from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, PREDICTION_COLUMNS, quantile_names, results_frame
+from bridges_tabular.experiments.results import CURVE_COLUMNS, LEVELS, quantile_names, results_frame
+from bridges_tabular.experiments.run import PREDICTIONS
 from bridges_tabular.experiments.scores import SCORES, Outcome
 from bridges_tabular.experiments.sections.curves import LearningCurve
 from bridges_tabular.experiments.splits import Split, make_splits
@@ -187,15 +188,17 @@ def fit_and_score(
         outcome = Outcome(y_test, prediction, distribution, before + fitted - started, predicted - fitted, weight)
         row |= {score.name: score.of(outcome) for score in SCORES}
         predictions = pd.DataFrame(key | {"row": table.rows[split.test], "y_true": y_test, "y_pred": prediction})
+        if weight is not None:
+            predictions["weight"] = weight
     if distribution is not None:
         predictions["crps"], predictions["pit"] = distribution.crps(y_test), distribution.pit(y_test)
         predictions[quantile_names(LEVELS)] = distribution.quantile(np.array(LEVELS))
     steps = pd.DataFrame([(*key.values(), *step) for step in curve.steps()], columns=list(CURVE_COLUMNS))
-    return Fitted(model, row, predictions.reindex(columns=list(PREDICTION_COLUMNS)), steps, distribution)
+    return Fitted(model, row, PREDICTIONS.join([predictions]), steps, distribution)
 
 
 def _rows(
     table: Table, rows: NDArray[np.int64]
 ) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64] | None]:
     """Features, targets and weights of some rows."""
-    return table.X.iloc[rows], table.y[rows], None if table.weight is None else table.weight[rows]
+    return table.X.iloc[rows], table.y[rows], table.weight_of(rows)

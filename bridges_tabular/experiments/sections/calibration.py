@@ -22,7 +22,7 @@ class Calibration(Section):
     key, title, link = "calibration", "Calibration", "Calibration"
 
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:
-        if run.predictions["pit"].isna().all():
+        if run.scored["pit"].isna().all():
             return None
         plots = (
             (pit_figure, "PIT histogram", "Flat is right; a hump: too wide; a bowl: too narrow; a slope: biased."),
@@ -33,7 +33,7 @@ class Calibration(Section):
             ),
             (coverage_figure, "Coverage", "On the line is right; below it, intervals are too narrow."),
         )
-        figures = [page.add(draw(run.predictions, page.look), title, title, note=note) for draw, title, note in plots]
+        figures = [page.add(draw(run.scored, page.look), title, title, note=note) for draw, title, note in plots]
         return {"figures": figures}
 
 
@@ -41,8 +41,8 @@ def pit_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figure:
     """Histograms of the transforms: flat if calibrated, a hump if too wide, a bowl if too narrow."""
     traces = [reference([0, 1], [1, 1])]
     edges = np.linspace(0, 1, _PIT_CELLS + 1)
-    for name, pit in _transforms(predictions):
-        density = np.histogram(pit, bins=edges)[0] / len(pit) * _PIT_CELLS
+    for name, pit, weight in _transforms(predictions):
+        density = np.histogram(pit, bins=edges, weights=weight)[0] / weight.sum() * _PIT_CELLS
         traces.append(
             line(edges, [*density, density[-1]], look[name].color, dash=look[name].dash, shape="hv")
             | {"hovertemplate": "%{y} of what is right<extra>%{fullData.name}</extra>"}
@@ -61,7 +61,10 @@ def pit_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figure:
 def reliability_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figure:
     """Share of truths below each predicted quantile."""
     return _against_nominal(
-        {name: np.array([np.mean(pit <= level) for level in _LEVELS]) for name, pit in _transforms(predictions)},
+        {
+            name: np.array([np.average(pit <= level, weights=weight) for level in _LEVELS])
+            for name, pit, weight in _transforms(predictions)
+        },
         look,
         "level of the quantile",
         "share of truths below it",
@@ -72,8 +75,8 @@ def coverage_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figu
     """Share of truths inside each central interval."""
     return _against_nominal(
         {
-            name: np.array([np.mean(np.abs(pit - 0.5) <= level / 2) for level in _LEVELS])
-            for name, pit in _transforms(predictions)
+            name: np.array([np.average(np.abs(pit - 0.5) <= level / 2, weights=weight) for level in _LEVELS])
+            for name, pit, weight in _transforms(predictions)
         },
         look,
         "nominal coverage of the interval",
@@ -81,9 +84,9 @@ def coverage_figure(predictions: pd.DataFrame, look: Mapping[str, Look]) -> Figu
     )
 
 
-def _transforms(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+def _transforms(predictions: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     for name, rows in by_model(predictions.dropna(subset="pit")):
-        yield name, rows["pit"].to_numpy()
+        yield name, rows["pit"].to_numpy(), rows["weight"].to_numpy()
 
 
 def _against_nominal(shares: Mapping[str, np.ndarray], look: Mapping[str, Look], nominal: str, observed: str) -> Figure:

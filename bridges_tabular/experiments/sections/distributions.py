@@ -35,7 +35,7 @@ class Distributions(Section):
     file = File("examples.json")
 
     def join(self, first: FirstSplit) -> list[dict[str, Any]]:
-        positions = candidates(first.split)
+        positions = candidates(first.table, first.split)
         examples = choose_examples(first.table, first.split, positions, first.parts)
         for name, part in first.parts.items():
             add_model(examples, name, part, positions)
@@ -45,7 +45,8 @@ class Distributions(Section):
         examples, target = run.collected[self.file], run.table["target"]
         if not examples:
             return None
-        drawn = f", of {_CANDIDATES:,} drawn at random" if run.table["parts"]["test"] > _CANDIDATES else ""
+        n = run.scored.loc[run.scored["seed"] == examples[0]["seed"], "row"].nunique()
+        drawn = f", of {_CANDIDATES:,} drawn at random" if n > _CANDIDATES else ""
         groups = []
         for kind, (title, note) in _KINDS.items():
             figures = [
@@ -64,15 +65,15 @@ class Distributions(Section):
         return {"groups": groups, "has_points": any(one["distribution"] is None for one in said)}
 
 
-def candidates(split: Split) -> NDArray[np.int64]:
-    """Positions among the test rows of a split of those that examples are chosen from: all, or a seeded draw.
+def candidates(table: Table, split: Split) -> NDArray[np.int64]:
+    """Positions among a split's test rows of those that examples are chosen from: all that count, or a seeded draw.
 
     The distributions of so many rows are kept until all models are fitted.
     """
-    n = len(split.test)
-    if n <= _CANDIDATES:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(split.seed).choice(n, _CANDIDATES, replace=False))
+    positions = np.searchsorted(split.test, table.counted(split.test))
+    if len(positions) <= _CANDIDATES:
+        return positions
+    return np.sort(np.random.default_rng(split.seed).choice(positions, _CANDIDATES, replace=False))
 
 
 def choose_examples(

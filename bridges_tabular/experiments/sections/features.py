@@ -38,8 +38,9 @@ class Features(Section):
 
     def collect(self, fitted: FittedModel) -> pd.DataFrame:
         table, split = fitted.table, fitted.split
-        X, y = table.X.iloc[split.test], table.y[split.test]
-        found = permutation_importance(fitted.model, X, y, split.seed, table.exposure_of(split.test))
+        rows = table.counted(split.test)
+        exposure, weight = table.exposure_of(rows), table.weight_of(rows)
+        found = permutation_importance(fitted.model, table.X.iloc[rows], table.y[rows], split.seed, exposure, weight)
         return found.assign(table=table.name, model=fitted.name, seed=split.seed)[list(self.file.columns)]
 
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:
@@ -50,7 +51,12 @@ class Features(Section):
 
 
 def permutation_importance(
-    model: Any, X: pd.DataFrame, y: NDArray[np.float64], seed: int, exposure: NDArray[np.float64] | None = None
+    model: Any,
+    X: pd.DataFrame,
+    y: NDArray[np.float64],
+    seed: int,
+    exposure: NDArray[np.float64] | None = None,
+    weight: NDArray[np.float64] | None = None,
 ) -> pd.DataFrame:
     """How much the RMSE grows when one feature is shuffled over the rows [1]_.
 
@@ -62,6 +68,8 @@ def permutation_importance(
     seed : int
     exposure : array of shape (n,), optional
         Of the rows, over which the targets are totals.
+    weight : array of shape (n,), optional
+        Of the rows, above 0.
 
     Returns
     -------
@@ -78,14 +86,15 @@ def permutation_importance(
     kept = np.sort(random.choice(len(y), n, replace=False))
     X, y = X.iloc[kept], y[kept]
     length = np.ones(n) if exposure is None else exposure[kept]
-    whole = scores.rmse(y, model.predict(X) * length)
+    weight = None if weight is None else weight[kept]
+    whole = scores.rmse(y, model.predict(X) * length, weight)
     repeated = X.iloc[np.tile(np.arange(n), _REPEATS)].reset_index(drop=True)
     orders = np.concatenate([random.permutation(n) + i * n for i in range(_REPEATS)])
     lines = []
     for position, feature in enumerate(X.columns):
         shuffled = repeated.copy(deep=False)
         shuffled.isetitem(position, repeated.iloc[orders, position].array)
-        errors = [scores.rmse(y, part * length) for part in np.split(model.predict(shuffled), _REPEATS)]
+        errors = [scores.rmse(y, part * length, weight) for part in np.split(model.predict(shuffled), _REPEATS)]
         lines.append({"feature": str(feature), "increase": np.mean(errors) - whole, "deviation": np.std(errors)})
     return pd.DataFrame(lines)
 

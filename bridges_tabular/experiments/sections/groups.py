@@ -9,7 +9,7 @@ import pandas as pd
 
 from bridges_tabular.experiments.run import Run
 from bridges_tabular.experiments.sections.base import Page, Section
-from bridges_tabular.experiments.sections.in_time import marked
+from bridges_tabular.experiments.sections.in_time import marked, weighted_means
 
 _MOST_GROUPS = 20
 # the coverage of fewer rows is mostly chance
@@ -28,8 +28,8 @@ class Groups(Section):
         models = [name for name in run.summary["model"] if name in set(rows["model"])]
         sizes = rows.groupby("mark")["row"].nunique().sort_values(ascending=False, kind="stable")
         shown = sizes.index[:_MOST_GROUPS]
-        found = rows[rows["mark"].isin(shown)].groupby(["mark", "model"])
-        loss, inside = (found[column].mean().unstack("model").loc[shown, models] for column in ("loss", "inside"))
+        means = weighted_means(rows, [rows["mark"], rows["model"]])
+        loss, inside = (means[column].unstack("model").loc[shown, models] for column in ("loss", "inside"))
         order = loss.mean(axis="columns").sort_values(ascending=False, kind="stable").index
         cells = zip(loss.loc[order].to_numpy(), inside.loc[order].to_numpy(), strict=True)
         return {
@@ -54,8 +54,9 @@ class Groups(Section):
 
 def _spread(rows: pd.DataFrame, models: list[str]) -> list[dict[str, str]]:
     """Least and greatest coverage over the groups of many rows, by model."""
-    sized = rows.dropna(subset="inside").groupby(["model", "mark"])["inside"].agg(["mean", "size"])
-    found = sized.loc[sized["size"] >= _ENOUGH_ROWS, "mean"]
+    known = rows.dropna(subset="inside")
+    keys = [known["model"], known["mark"]]
+    found = weighted_means(known, keys)["inside"][known.groupby(keys, sort=False).size() >= _ENOUGH_ROWS]
     with_any = set(found.index.get_level_values("model"))
     return [
         {"model": name, "low": f"{found[name].min():.2f}", "high": f"{found[name].max():.2f}"}

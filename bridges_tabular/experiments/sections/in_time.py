@@ -41,7 +41,7 @@ class InTime(Section):
         m = int(blocks["rows"].median())
         figures = []
         if blocks["coverage"].notna().any():
-            figure = coverage_figure(blocks, page.look, time, m)
+            figure = coverage_figure(blocks, page.look, time)
             note = (
                 f"Share of truths inside the 90 % interval, in blocks of about {m} test rows. If intervals were right"
                 " and rows independent, 19 blocks of 20 would lie between the dotted lines."
@@ -54,17 +54,20 @@ class InTime(Section):
 
 
 def marked(run: Run, how: str) -> pd.DataFrame | None:
-    """Predictions with the time or group of their rows; None where splits do not go by it, or an old run tells none."""
+    """Predictions of the rows that count, with their time or group.
+
+    None where splits do not go by it, or an old run tells none.
+    """
     by, marks = run.table.get("by"), run.collected[InTime.file]
-    if not by or by["how"] != how or not len(marks) or run.predictions.empty:
+    if not by or by["how"] != how or not len(marks) or run.scored.empty:
         return None
     of_row = marks.set_index("row")["mark"]
     if how == "time":
         of_row = _times(of_row)
-    rows = run.predictions
+    rows = run.scored
     inside = rows["y_true"].between(rows["q05"], rows["q95"]).astype(float).where(rows["q05"].notna())
     loss = rows["crps"].fillna((rows["y_pred"] - rows["y_true"]).abs())
-    return rows[["model", "seed", "row"]].assign(mark=rows["row"].map(of_row), inside=inside, loss=loss)
+    return rows[["model", "seed", "row", "weight"]].assign(mark=rows["row"].map(of_row), inside=inside, loss=loss)
 
 
 def in_blocks(run: Run) -> pd.DataFrame | None:
@@ -77,17 +80,31 @@ def in_blocks(run: Run) -> pd.DataFrame | None:
     if n_blocks < 2:
         return None
     order = order.assign(block=np.arange(len(order)) * n_blocks // len(order))
-    block = rows["row"].map(order.set_index("row")["block"])
+    block = rows["row"].map(order.set_index("row")["block"]).rename("block")
     middles = order.groupby("block")["mark"].apply(lambda marks: marks.iloc[len(marks) // 2])
-    found = rows.groupby(["model", block.rename("block")], sort=False)
-    blocks = found.agg(coverage=("inside", "mean"), loss=("loss", "mean"), rows=("row", "nunique")).reset_index()
+    keys = [rows["model"], block]
+    means = weighted_means(rows, keys).rename(columns={"inside": "coverage"})
+    found = rows.groupby(keys, sort=False)
+    blocks = means.assign(rows=found["row"].nunique(), alike=found["weight"].agg(_alike)).reset_index()
     return blocks.assign(mark=blocks["block"].map(middles)).sort_values("block", kind="stable")
 
 
-def coverage_figure(blocks: pd.DataFrame, look: Mapping[str, Look], time: str, m: int) -> Figure:
+def weighted_means(rows: pd.DataFrame, keys: list[Any]) -> pd.DataFrame:
+    """Shares inside and mean losses, by weight, of groups of what :func:`marked` gives; NaN where no row has any."""
+    values = rows[["inside", "loss"]]
+    weights = values.notna().mul(rows["weight"], axis="index")
+    return (values * weights).groupby(keys, sort=False).sum() / weights.groupby(keys, sort=False).sum()
+
+
+def _alike(weight: pd.Series[float]) -> float:
+    """How many rows of one weight have a mean as uncertain as that of these (Kish's effective size)."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def coverage_figure(blocks: pd.DataFrame, look: Mapping[str, Look], time: str) -> Figure:
     """Coverage of each model over time."""
     ends = _ends(blocks)
-    reach = 1.96 * np.sqrt(_COVERAGE * (1 - _COVERAGE) / m)
+    reach = 1.96 * np.sqrt(_COVERAGE * (1 - _COVERAGE) / blocks["alike"].median())
     traces = [reference([], [_COVERAGE] * 2) | {"x": ends}]
     for bound in (_COVERAGE - reach, min(_COVERAGE + reach, 1.0)):
         dotted = reference([], [bound] * 2) | {"x": ends}

@@ -26,9 +26,11 @@ class Learned(Section):
 
     def collect(self, fitted: FittedModel) -> list[dict[str, Any]]:
         table, split = fitted.table, fitted.split
-        y, exposure = table.y[split.test], table.exposure_of(split.test)
+        rows = table.counted(split.test)
+        y, exposure = table.y[rows], table.exposure_of(rows)
         # bins are on rates
-        encoder = describe_encoder(fitted.model, table.X.iloc[split.test], y if exposure is None else y / exposure)
+        rates = y if exposure is None else y / exposure
+        encoder = describe_encoder(fitted.model, table.X.iloc[rows], rates, table.weight_of(rows))
         key = {"table": table.name, "model": fitted.name, "seed": split.seed}
         return [] if encoder is None else [key | encoder]
 
@@ -74,7 +76,9 @@ def _show(encoder: dict[str, Any], target: str, page: Page) -> dict[str, Any]:
     }
 
 
-def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dict[str, Any] | None:
+def describe_encoder(
+    model: Any, X: pd.DataFrame, y: NDArray[np.float64], weight: NDArray[np.float64] | None = None
+) -> dict[str, Any] | None:
     """Classes, decoder and encoder of a fitted model over bins, as values that JSON can hold; None without a code.
 
     Parameters
@@ -82,6 +86,8 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
     model : Regressor
     X, y : DataFrame of shape (n, p), array of shape (n,)
         Rows whose targets, or errors where the bins lie on those, are counted along the axis of the bins and coded.
+    weight : array of shape (n,), optional
+        Of the rows, for ``use``.
 
     Returns
     -------
@@ -112,7 +118,7 @@ def describe_encoder(model: Any, X: pd.DataFrame, y: NDArray[np.float64]) -> dic
         "values": values.tolist(),
         "y": grid.tolist(),
         "psi": psi.round(5).tolist(),
-        "use": rows.mean(axis=0).round(6).tolist(),
+        "use": np.average(rows, axis=0, weights=weight).round(6).tolist(),
         "histogram": {"edges": cells.tolist(), "counts": counts.tolist()},
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bridges_tabular.experiments.run import File, Run
 from bridges_tabular.experiments.sections.base import FirstSplit, FittedModel, Page, Section
@@ -21,7 +22,7 @@ class Shift(Section):
         if fitted.table.marks is None or not hasattr(fitted.model, "facts_"):
             return []
         drift = Drift(fitted.model)
-        drift.add(fitted.table.X.iloc[fitted.split.test])
+        drift.add(fitted.table.X.iloc[fitted.table.counted(fitted.split.test)])
         return [
             {
                 "name": str(one.name),
@@ -40,12 +41,14 @@ class Shift(Section):
         columns = next((kept for part in first.parts.values() if (kept := part.collected.get(self.file))), None)
         if columns is None:
             return []
-        before, now = first.table.y[first.split.train], first.table.y[first.split.test]
+        table = first.table
+        train, test = table.counted(first.split.train), table.counted(first.split.test)
+        before, now, weight = table.y[train], table.y[test], table.weight_of(test)
         target = {
-            "before": np.quantile(before, [0.05, 0.5, 0.95]).tolist(),
-            "now": np.quantile(now, [0.05, 0.5, 0.95]).tolist(),
-            "below": float((now < before.min()).mean()),
-            "above": float((now > before.max()).mean()),
+            "before": _quantiles(before, table.weight_of(train)),
+            "now": _quantiles(now, weight),
+            "below": float(np.average(now < before.min(), weights=weight)),
+            "above": float(np.average(now > before.max(), weights=weight)),
         }
         return [{"table": first.table.name, "seed": first.split.seed, "columns": columns, "target": target}]
 
@@ -67,3 +70,9 @@ class Shift(Section):
             "target": {key: [f"{value:,.5g}" for value in target[key]] for key in ("before", "now")},
             "outside": target["below"] + target["above"],
         }
+
+
+def _quantiles(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> list[float]:
+    # numpy weighs no other kind
+    found: list[float] = np.quantile(y, [0.05, 0.5, 0.95], weights=weight, method="inverted_cdf").tolist()
+    return found

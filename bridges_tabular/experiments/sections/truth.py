@@ -20,9 +20,9 @@ class Truth(Section):
     key, title, link = "truth", "Predicted against true", "Predicted and true"
 
     def show(self, run: Run, page: Page) -> dict[str, Any] | None:
-        if run.predictions.empty:
+        if run.scored.empty:
             return None
-        shown = sample_rows(run.predictions)
+        shown = sample_rows(run.scored)
         ends = limits(shown)
         return {
             "n_shown": shown["row"].nunique(),

@@ -41,3 +41,17 @@ def test_importances_leave_the_table_as_it_was_and_repeat(linear: Any) -> None:
     pd.testing.assert_frame_equal(X, before)
     pd.testing.assert_frame_equal(first, permutation_importance(model, X, y, seed=3))
     assert not first["increase"].equals(permutation_importance(model, X, y, seed=4)["increase"])
+
+
+def test_importances_are_by_weight(linear: Any) -> None:
+    model, X, y = linear
+    # where the weights are, the model is wrong
+    heavy = X["idle"].to_numpy() > 0
+    y = np.where(heavy, y - 6 * X["strong"].to_numpy(), y)
+    weight = np.where(heavy, 5.0, 0.1)
+    found = permutation_importance(model, X, y, seed=0, weight=weight)["increase"]
+    oracle = sklearn_importance(
+        model, X, y, scoring="neg_root_mean_squared_error", n_repeats=20, random_state=1, sample_weight=weight
+    ).importances_mean
+    assert found.tolist() == pytest.approx(oracle.tolist(), rel=0.1, abs=0.02)
+    assert found[0] < permutation_importance(model, X, y, seed=0)["increase"][0] - 0.5

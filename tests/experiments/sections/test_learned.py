@@ -52,6 +52,17 @@ def test_the_use_of_the_training_rows_is_that_of_the_model(frame: pd.DataFrame, 
     assert other["use"] != pytest.approx(found["use"], abs=0.01)
 
 
+def test_the_use_of_the_classes_is_by_weight(frame: pd.DataFrame) -> None:
+    X, y = frame[["size", "kind"]], frame["price"].to_numpy()
+    model = XGBBridgeRegressor("soft", n_bins=8, n_estimators=5, location="none").fit(X, y)
+    weight = np.arange(len(y)) % 4 + 1
+    weighted = describe_encoder(model, X, y, weight.astype(float))
+    repeated = describe_encoder(model, X.loc[X.index.repeat(weight)], y.repeat(weight))
+    assert weighted is not None
+    assert repeated is not None
+    assert weighted["use"] == pytest.approx(repeated["use"], abs=2e-6)
+
+
 def test_points_have_no_encoder(frame: pd.DataFrame) -> None:
     y = frame["price"].to_numpy()
     for model in (

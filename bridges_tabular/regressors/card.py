@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bridges_tabular.regressors import dates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.kinds import as_floats
 from bridges_tabular.regressors.tables import TableEncoder
@@ -41,7 +42,8 @@ def describe_columns(X: pd.DataFrame, columns: TableEncoder) -> dict[str, dict[s
         if name in columns.dates:
             about["kind"] = "dates"
             if len(known):
-                about |= {"low": str(known.min()), "high": str(known.max())}
+                when = dates.naive(known, name)
+                about |= {"low": str(when.min()), "high": str(when.max())}
         elif name in columns.categories:
             about["kind"] = "categories"
         else:

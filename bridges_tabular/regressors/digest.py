@@ -55,7 +55,7 @@ class ColumnDigest:
                 return cls("numbers", known.iloc[:1], missing)
             return cls("numbers", _ends(known, to_numbers(known, name)), missing)
         if dates.holds_dates(known):
-            return cls("dates", _dates(known, dates.naive(known, name)), missing)
+            return cls("dates", _dates(dates.naive(known, name)), missing)
         try:
             return cls("categories", known.drop_duplicates(), missing)
         except TypeError:
@@ -79,7 +79,7 @@ class ColumnDigest:
         if any(ordered) and self.values.dtype != other.values.dtype:
             raise ValueError(f"column {shown(name)} holds categories of another order than in parts before it")
         if self.values.dtype != other.values.dtype:
-            values = [_plain(one, self.kind, name) for one in values]
+            values = [_plain(one, self.kind) for one in values]
         whole = type(self).of(pd.concat(values, ignore_index=True), name)
         return type(self)(self.kind, whole.values, missing)
 
@@ -208,16 +208,14 @@ def _ends(known: pd.Series[Any], by: Any) -> pd.Series[Any]:
     return known.iloc[[int(np.argmin(by)), int(np.argmax(by))]]
 
 
-def _dates(known: pd.Series[Any], when: pd.Series[Any]) -> pd.Series[Any]:
+def _dates(when: pd.Series[Any]) -> pd.Series[Any]:
     """The ends, and a date of each month, day, weekday and hour."""
     clock = when.dt
     rows = [np.unique(part, return_index=True)[1] for part in (clock.month, clock.day, clock.dayofweek, clock.hour)]
     timed = np.flatnonzero(when != clock.normalize())[:1]
-    return known.iloc[np.unique(np.concatenate([*rows, timed, [when.argmin(), when.argmax()]]))]
+    return when.iloc[np.unique(np.concatenate([*rows, timed, [when.argmin(), when.argmax()]]))]
 
 
-def _plain(values: pd.Series[Any], kind: str, name: str) -> pd.Series[Any]:
+def _plain(values: pd.Series[Any], kind: str) -> pd.Series[Any]:
     """In the dtype that all columns of a kind can have."""
-    if kind == "numbers":
-        return pd.Series(as_floats(values))
-    return dates.naive(values, name) if kind == "dates" else values.astype(object)
+    return pd.Series(as_floats(values)) if kind == "numbers" else values.astype(object)

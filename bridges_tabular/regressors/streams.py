@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bridges_tabular.regressors import dates
 from bridges_tabular.regressors.frames import as_pandas
 from bridges_tabular.regressors.lines import in_one_line
 from bridges_tabular.regressors.rows import check_target
@@ -34,6 +35,7 @@ class Part(NamedTuple):
     Attributes
     ----------
     X : DataFrame of n rows, labelled by their numbers in the stream
+        Its dates are NumPy's, without a time zone.
     y : array of shape (n,)
     weight : array of shape (n,) or None
         As they are given.
@@ -113,6 +115,7 @@ class Stream:
 
     def _part(self, frame: pd.DataFrame, name: str) -> Iterator[Part]:
         check_columns(frame)
+        frame = with_plain_dates(frame)
         for column in (self.y, *([] if self.weight is None else [self.weight])):
             if column not in frame.columns:
                 raise ValueError(f"it lacks column {shown(column)}")
@@ -174,6 +177,18 @@ def of_part(name: str) -> Iterator[None]:
     except (ValueError, TypeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: {error}") from None
+
+
+def with_plain_dates(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with NumPy's dates, as clocks on the wall showed them: other parts may have another type or zone.
+
+    Raises
+    ------
+    ValueError
+        If those of a column do not go together.
+    """
+    found = [str(name) for name in frame.columns if dates.holds_dates(frame[name])]
+    return frame.assign(**{name: dates.naive(frame[name], name) for name in found})
 
 
 def uniform(rows: NDArray[np.int64], seed: int, purpose: int) -> Floats:

@@ -279,6 +279,21 @@ def test_columns_of_categories_known_and_unknown(client: Any) -> None:
 
 
 @processes
+def test_dates_of_another_type_or_zone_in_each_partition(client: Any) -> None:
+    frame = X.assign(when=pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(N) % 90, "D"))
+    parts = [frame[start : start + 400] for start in (0, 400, 800)]
+    whens = parts[0]["when"], parts[1]["when"].dt.tz_localize("Asia/Tokyo"), parts[2]["when"].dt.date
+    parts = [part.assign(when=when) for part, when in zip(parts, whens, strict=True)]
+    # Dask would make text of days
+    with dask.config.set({"dataframe.convert-string": False}):
+        mixed = dd.from_delayed([dask.delayed(part) for part in parts], meta=frame[:0], verify_meta=False)
+    x, y = dd.from_pandas(frame, npartitions=3), dd.from_pandas(Y, npartitions=3)
+    found, expected = (DaskXGBBridgeRegressor(**SMALL).fit(one, y).to_local() for one in (mixed, x))
+    assert found.facts_ == expected.facts_
+    np.testing.assert_allclose(found.predict(frame), expected.predict(frame), atol=1e-5)
+
+
+@processes
 def test_a_saved_model_needs_no_cluster(fitted: Any, tmp_path: Any) -> None:
     fitted.save(tmp_path / "m")
     local = bridges_tabular.load(tmp_path / "m")

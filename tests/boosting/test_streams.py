@@ -104,6 +104,31 @@ def test_the_rows_that_calibrate_are_those_of_a_fit_in_memory(monkeypatch: Any) 
     assert len(engine.drawn(400, 1)) == 100
 
 
+def test_dates_may_be_of_another_type_or_zone_in_each_part() -> None:
+    train, held_out = table(300).drop(columns="copies"), table(100, 1).drop(columns="copies")
+    for frame in (train, held_out):
+        frame["sold"] = frame["sold"].dt.normalize()
+    expected = regressor().fit(train[FEATURES], train["price"], None, (held_out[FEATURES], held_out["price"]))
+    changes = (
+        lambda sold: sold.astype("datetime64[s]"),
+        lambda sold: sold.dt.tz_localize("UTC"),
+        lambda sold: sold.dt.tz_localize("Asia/Tokyo").astype(object),
+        lambda sold: sold.dt.date,
+        lambda sold: sold.astype("date32[pyarrow]"),
+    )
+    sources = [
+        [part.assign(sold=change(part["sold"])) for part, change in zip(parts_of(frame, *cuts), changes, strict=True)]
+        for frame, cuts in ((train, (60, 120, 180, 240)), (held_out, (20, 40, 60, 80)))
+    ]
+    found = regressor().fit(sources[0], "price", None, sources[1])
+    assert found.facts_ == expected.facts_
+    np.testing.assert_array_equal(quantiles(found, held_out), quantiles(expected, held_out))
+    other = held_out.assign(sold=[*held_out["sold"][:50].dt.tz_localize("UTC"), *held_out["sold"][50:]])
+    with pytest.raises(ValueError, match=r"^part 1 of X: column 'sold' holds dates that do not go together") as caught:
+        regressor().fit([train, other], "price")
+    assert "\n" not in str(caught.value)
+
+
 def test_large_features_are_in_files_and_small_ones_in_memory(monkeypatch: Any) -> None:
     monkeypatch.setattr(quantised, "_memory", lambda: 12_800)
     small, large = (stored.StoredValues(Path("none"), (n, 4)) for n in (10, 1_000))

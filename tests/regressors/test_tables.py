@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from bridges_tabular.regressors.card import describe_columns
 from bridges_tabular.regressors.kinds import OddCellError, with_kinds
 from bridges_tabular.regressors.tables import TableEncoder, as_frame, check_table
 
@@ -207,6 +208,12 @@ def test_dates_become_what_they_say(dates):
     assert (codes[1] == -1).all()
     values = [encoder.categories[name][code] for name, code in zip(encoder.categories, codes[0], strict=True)]
     assert values == [2, 29, leap.dayofweek]
+
+
+def test_days_and_times_may_stand_in_one_column():
+    table = pd.DataFrame({"when": [pd.Timestamp("2024-03-01 07:00"), datetime.date(2024, 1, 2)]}, dtype=object)
+    about = describe_columns(table, TableEncoder().fit(table))["when"]
+    assert about == {"missing": 0, "kind": "dates", "low": "2024-01-02 00:00:00", "high": "2024-03-01 07:00:00"}
 
 
 def test_hours_are_told_where_times_of_day_differ():

@@ -15,7 +15,7 @@ from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.regressors.digest import TableDigest
 from bridges_tabular.regressors.rows import check_target
 from bridges_tabular.regressors.scale import TargetScale
-from bridges_tabular.regressors.streams import of_part, uniform
+from bridges_tabular.regressors.streams import of_part, uniform, with_plain_dates
 
 Floats = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Partition(NamedTuple):
         """
         with of_part(self.name):
             n = len(self.X)
-            frame = named(self.X)
+            frame = with_plain_dates(named(self.X))
             if len(self.y) != n:
                 raise ValueError(f"X has {n} rows, y {len(self.y)}")
             y = check_target(self.y) if n else np.empty(0)

@@ -24,6 +24,8 @@ from bridges_tabular.regressors.words import shown
 
 # that of all rows, and the fold models
 _MODELS = 5
+# beside "estimator" and "params" of a saved location, names of the parameters that it lacks
+_UNSAVED = "unsaved"
 # losses of targets that are never negative, by the words in their names
 _OF_POSITIVE = re.compile("poisson|tweedie|gamma|log(lin|err|ist|it)|binary|entropy|cox|survival", re.IGNORECASE)
 
@@ -158,6 +160,9 @@ def location_estimator(given: Any) -> Any:
         if isinstance(given, type):
             raise ValueError(f"location: {given.__name__} is a class, give an object: {given.__name__}()")
     else:
+        if _UNSAVED in given:
+            lacking = f"{shown(given[_UNSAVED])} of {shown(given.get('estimator'))}"
+            raise ValueError(f"location: the saved model does not hold the parameters {lacking}: set location anew")
         other = next((key for key in given if key not in ("estimator", "params")), None)
         if other is not None or "estimator" not in given:
             found = "lacks 'estimator'" if other is None else f"holds {shown(other)}"
@@ -185,14 +190,27 @@ def location_estimator(given: Any) -> Any:
 
 
 def plain_location(given: Any) -> Any:
-    """A ``location`` as a saved model holds it: with the parameters that JSON can hold."""
-    if isinstance(given, str):
+    """A ``location`` as a saved model holds it: with the parameters that JSON can hold, and the names of others."""
+    if isinstance(given, str) or (isinstance(given, Mapping) and _UNSAVED in given):
         return given
     if isinstance(given, Mapping):
-        path, params = given["estimator"], given.get("params") or {}
+        path, params, defaults = given["estimator"], given.get("params") or {}, {}
     else:
-        path, params = f"{type(given).__module__}.{type(given).__qualname__}", given.get_params(deep=False)
-    return {"estimator": path, "params": {name: value for name, value in params.items() if _is_plain(value)}}
+        kind, params = type(given), given.get_params(deep=False)
+        path, defaults = f"{kind.__module__}.{kind.__qualname__}", _defaults(kind)
+    plain = {name: value for name, value in params.items() if _is_plain(value)}
+    # NaN is the default of some
+    unsaved = [name for name in params if name not in plain and repr(params[name]) != repr(defaults.get(name))]
+    return {"estimator": path, "params": plain} | ({_UNSAVED: unsaved} if unsaved else {})
+
+
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """Default parameters of an estimator; none of one that cannot do without arguments."""
+    try:
+        found: dict[str, Any] = kind().get_params(deep=False)
+    except (TypeError, ValueError):
+        return {}
+    return found
 
 
 def _check_loss(estimator: Any) -> None:
@@ -212,6 +230,8 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(isinstance(name, str) for name in value) and all(map(_is_plain, value.values()))
+    if isinstance(value, np.generic):
+        return _is_plain(value.item())
     if isinstance(value, float):
         return bool(np.isfinite(value))
     return value is None or isinstance(value, bool | int | str)

@@ -15,9 +15,9 @@ import pytest
 from catboost import CatBoostRegressor
 from lightgbm import LGBMRegressor
 from safetensors.numpy import load, save
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import BaggingRegressor, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -108,6 +108,43 @@ def test_a_dict_comes_back_as_it_was(homes: Homes, tmp_path: Path) -> None:
     model = XGBBridgeRegressor(location=location, **SMALL).fit(X, y)
     model.save(tmp_path / "m")
     assert bridges_tabular.load(tmp_path / "m").get_params() == model.get_params()
+
+
+@pytest.mark.parametrize(
+    ("location", "lacking"),
+    [
+        (BaggingRegressor(Ridge(), n_estimators=np.int64(3)), "['estimator'] of 'sklearn.ensemble._bagging.BaggingR"),
+        (make_pipeline(Ridge()), "['steps'] of 'sklearn.pipeline.Pipeline'"),
+        (
+            {"estimator": "sklearn.ensemble.BaggingRegressor", "params": {"estimator": Ridge(), "n_estimators": 3}},
+            "['estimator'] of 'sklearn.ensemble.BaggingRegressor'",
+        ),
+    ],
+)
+def test_a_location_that_no_file_holds_predicts_and_is_not_fitted_as_another(
+    location: Any, lacking: str, homes: Homes, tmp_path: Path
+) -> None:
+    X, y = homes[0][["size"]].fillna(1.0), homes[1]
+    model = XGBBridgeRegressor(location=location, **SMALL).fit(X, y)
+    model.save(tmp_path / "m")
+    again = bridges_tabular.load(tmp_path / "m")
+    again.save(tmp_path / "m")
+    again = bridges_tabular.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    for one in (again, clone(again)):
+        with pytest.raises(ValueError, match="^location: the saved model does not hold the parameters ") as caught:
+            one.fit(X, y)
+        assert lacking in str(caught.value)
+        assert str(caught.value).endswith(": set location anew")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    np.testing.assert_array_equal(again.set_params(location=location).fit(X, y).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", [name for name in LOCATIONS if name != "scikit-learn"])
+def test_a_loaded_model_is_fitted_as_it_was(name: str, fitted: Any, homes: Homes, tmp_path: Path) -> None:
+    fitted[name].save(tmp_path / "m")
+    again = bridges_tabular.load(tmp_path / "m").fit(*homes)
+    np.testing.assert_array_equal(again.predict(homes[0]), fitted[name].predict(homes[0]))
 
 
 def test_a_network_comes_back(homes: Homes, tmp_path: Path) -> None:

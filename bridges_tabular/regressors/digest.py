@@ -124,8 +124,10 @@ class TableDigest:
         Raises
         ------
         ValueError
-            If it lacks a column of the parts before it, has another one, or holds other kinds of values in one.
+            If it has no columns, lacks one of the parts before it, has another, or holds other kinds of values in one.
         """
+        if not frame.shape[1]:
+            raise ValueError("Found 0 feature(s) while a minimum of 1 is required.")
         found = TableDigest()
         found.rows = len(frame)
         found.columns = {str(name): ColumnDigest.of(frame[name], str(name)) for name in frame.columns}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,16 +159,30 @@ def files(source: str | Path, called: str = "X") -> list[Path]:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is none, or they lie in folders that hold a column, as ``shop=x`` does.
     """
     pattern = Path(source) / "*.parquet" if Path(source).is_dir() else Path(source)
     found = [pattern] if pattern.is_file() else [Path(path) for path in sorted(glob(str(pattern), recursive=True))]
+    below = [] if found or not Path(source).is_dir() else sorted(Path(source).glob("*=*/**/*.parquet"))
+    _check_folders(pattern, found or below, called)
     if not found:
         raise ValueError(f"{called}={str(source)!r} matches no file")
     other = next((path for path in found if not path.name.lower().endswith(".parquet")), None)
     if other is not None:
         raise ValueError(f"{called}: {other} is not a .parquet file")
     return found
+
+
+def _check_folders(pattern: Path, found: list[Path], called: str) -> None:
+    """Refuse files of several folders named ``key=value``: a column whose values no file holds."""
+    fixed = Path(*takewhile(lambda part: not re.search(r"[*?[]", part), pattern.parts))
+    for path in found:
+        folder = next((part for part in path.relative_to(fixed).parts[:-1] if "=" in part), None)
+        if folder is not None:
+            raise ValueError(
+                f"{called}: the folder {folder} is a column that its files do not hold: give"
+                f' pyarrow.dataset.dataset({str(fixed)!r}, partitioning="hive")'
+            )
 
 
 @contextmanager

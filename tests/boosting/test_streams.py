@@ -243,6 +243,7 @@ def _without(name: str) -> list[pd.DataFrame]:
         (7, "X is a int, and y='price' the name of a column"),
         ([table(0)], "X holds 0 rows with a weight, which leave no training rows"),
         ([table(1)], "X holds 1 rows with a weight, which leave no "),
+        ([table(50)[["price"]]], "part 0 of X: Found 0 feature(s) while a minimum of 1 is required."),
     ],
 )  # fmt: skip
 def test_sources_that_cannot_be_used_are_refused_in_a_line(X: Any, words: str) -> None:
@@ -256,6 +257,24 @@ def test_sources_that_cannot_be_used_are_refused_in_a_line(X: Any, words: str) -
 def test_files_need_the_name_of_a_column() -> None:
     with pytest.raises(ValueError, match=re.escape("X='data/*.parquet' names files: y must be the name")):
         regressor().fit("data/*.parquet", np.zeros(3))
+
+
+@pytest.mark.parametrize("source", ["sales", "sales/*/*.parquet", "sales/**/*.parquet", "*/shop=*/*.parquet"])
+def test_folders_that_hold_a_column_are_read_as_a_dataset(source: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, shop in enumerate("xy"):
+        Path("sales", f"shop={shop}").mkdir(parents=True)
+        table(100, seed).to_parquet(Path("sales", f"shop={shop}", "part.parquet"))
+    with pytest.raises(ValueError, match=r"^X: the folder shop=x is a column that its files do not hold: ") as caught:
+        regressor().fit(source, "price")
+    assert "\n" not in str(caught.value)
+    said = re.search(r"give pyarrow\.dataset\.dataset\('(.*)', partitioning=\"hive\"\)$", str(caught.value))
+    assert said is not None
+    if source.startswith("sales"):
+        model = regressor().fit(ds.dataset(said[1], partitioning="hive"), "price")
+        assert "shop" in model._columns.categories
+    # the column of a single folder is the caller's choice
+    assert "shop" not in regressor().fit("sales/shop=x/*.parquet", "price")._columns.columns
 
 
 def test_a_broken_file_is_named(parquet: Path) -> None:

@@ -382,7 +382,11 @@ def _plain(value: Any, name: str) -> Category:
 
 
 def _is_mixed(parts: Sequence[pd.Series[Any]]) -> bool:
-    return len({isinstance(value, str) for part in parts for value in part.dropna().unique()}) > 1
+    """Whether some categories are text and others not, in rows that may be of one table: its parts share a dtype."""
+    kinds: dict[Any, set[bool]] = {}
+    for part in parts:
+        kinds.setdefault(part.dtype, set()).update(isinstance(value, str) for value in part.dropna().unique())
+    return any(len(held) > 1 for held in kinds.values())
 
 
 def _encode_categories(

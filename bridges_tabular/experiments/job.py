@@ -247,7 +247,8 @@ def _load_tables(experiment: Experiment) -> list[Table]:
 def _table_facts(table: Table, splits: Sequence[Split], found: Sequence[Finding]) -> dict[str, Any]:
     dtypes = table.X.dtypes
     # with several splits, a score is compared where it may be on all of them
-    reasons = [incomparable(table.y[split.train]) for split in splits]
+    counted = [table.counted(split.train) for split in splits]
+    reasons = [incomparable(table.y[rows], table.weight_of(rows)) for rows in counted]
     return {
         "name": table.name,
         "target": table.target,

@@ -66,7 +66,8 @@ class Score:
         None: as many as show four digits of the largest value.
     scores : {"points", "distributions", "times"}
     comparable : callable
-        Takes the training targets (n,) of a table; returns why models cannot be compared there, or None.
+        Takes the training targets (n,) of a table and their weights or None; returns why models cannot be compared
+        there, or None.
     tunable : bool
         Whether a study may minimise it.
     tested : bool
@@ -84,7 +85,7 @@ class Score:
     best: str | float | None = "lowest"
     decimals: int | None = None
     scores: Literal["points", "distributions", "times"] = "points"
-    comparable: Callable[[NDArray[np.float64]], str | None] = lambda _: None
+    comparable: Callable[[NDArray[np.float64], NDArray[np.float64] | None], str | None] = lambda _, __: None
     tunable: bool = False
     tested: bool = False
     question: str = ""
@@ -120,26 +121,28 @@ class Score:
         return ["" if np.isnan(value) else f"{value:,.{decimals}f}" for value in array]
 
 
-def incomparable(y_train: NDArray[np.float64]) -> dict[str, str]:
+def incomparable(y_train: NDArray[np.float64], weight: NDArray[np.float64] | None = None) -> dict[str, str]:
     """Return the scores in which models cannot be compared on a table, by name, and why.
 
     Parameters
     ----------
     y_train : array of shape (n,)
         The training targets.
+    weight : array of shape (n,), optional
+        Of their rows, above 0.
     """
-    reasons = {score.name: score.comparable(y_train) for score in SCORES}
+    reasons = {score.name: score.comparable(y_train, weight) for score in SCORES}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _without_atoms(y_train: NDArray[np.float64]) -> str | None:
+def _without_atoms(y_train: NDArray[np.float64], weight: NDArray[np.float64] | None) -> str | None:
     """Log densities grow without limit where a cell around a value that many rows share gets narrow.
 
     There a model that smears the value over such a cell beats the exact truth, which gives it a mass.
     """
     from bridges_tabular.core.calibration.atoms import find_ties
 
-    ties = find_ties(np.asarray(y_train, dtype=np.float64), np.ones(len(y_train)))
+    ties = find_ties(np.asarray(y_train, dtype=np.float64), weight)
     if ties is None:
         return None
     share, values = 100 * ties.shares[ties.atoms].sum(), ties.values[ties.atoms]

@@ -70,6 +70,8 @@ def test_a_log_score_compares_where_no_value_is_shared() -> None:
     assert list(incomparable(smooth)) == ["log_score"]
     assert "26 % of the training rows share the value 0," in incomparable(smooth)["log_score"]
     assert "100 % of the training rows share 6 values" in incomparable(rng.integers(0, 6, 1000) * 1.0)["log_score"]
+    # a share of the rows is one of their weights
+    assert incomparable(smooth, np.where(smooth == 0, 1e-3, 1.0)) == {}
 
 
 def test_a_smeared_value_beats_the_truth_and_is_not_best() -> None:

@@ -67,7 +67,8 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
     ExperimentError
         If there are too few rows, or models cannot be compared on them by a metric of the study.
     """
-    reasons = incomparable(table.y[split.train])
+    counted = table.counted(split.train)
+    reasons = incomparable(table.y[counted], table.weight_of(counted))
     for metric in study.metrics:
         if metric in reasons:
             others = alternatives(name for name in METRICS if name not in reasons)
@@ -77,8 +78,9 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
             )
 
     def rows(positions: NDArray[np.int64]) -> Rows:
-        weight = None if table.weight is None else table.weight[positions]
-        return Rows(table.X.iloc[positions], table.y[positions], weight, table.exposure_of(positions))
+        return Rows(
+            table.X.iloc[positions], table.y[positions], table.weight_of(positions), table.exposure_of(positions)
+        )
 
     held_out = rows(split.validation)
     if study.folds == 1:

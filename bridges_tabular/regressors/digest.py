@@ -190,8 +190,8 @@ class TableDigest:
         return encoder
 
 
-def check_same(names: Sequence[str], others: Sequence[str]) -> None:
-    """Refuse a part with other columns than those before it.
+def check_same(names: Sequence[str], others: Sequence[str], those: str = "parts before it") -> None:
+    """Refuse a part with other columns than those before it, or than those of which an error is to speak.
 
     Raises
     ------
@@ -200,10 +200,10 @@ def check_same(names: Sequence[str], others: Sequence[str]) -> None:
     """
     missing = [name for name in names if name not in others]
     if missing:
-        raise ValueError(one_line(f"it lacks column(s) {', '.join(map(shown, missing))}, which parts before it have"))
+        raise ValueError(one_line(f"it lacks column(s) {', '.join(map(shown, missing))}, which {those} have"))
     new = [name for name in others if name not in names]
     if new:
-        raise ValueError(one_line(f"it has column(s) {', '.join(map(shown, new))}, which parts before it lack"))
+        raise ValueError(one_line(f"it has column(s) {', '.join(map(shown, new))}, which {those} lack"))
 
 
 def _ends(known: pd.Series[Any], by: Any) -> pd.Series[Any]:

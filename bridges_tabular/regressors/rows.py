@@ -66,7 +66,8 @@ class Rows:
             If anything in them cannot be used.
         """
         name = given.name
-        frame, y = check_table(estimator, given.X, reset=reset), as_pandas(given.y, name)
+        frame = check_table(estimator, given.X, reset=reset, called=name.replace("y", "X", 1))
+        y = as_pandas(given.y, name)
         target = _check_targets(y, name) if several else check_target(y, name)[:, None]
         check_consistent_length(frame, target)
         exposure = None

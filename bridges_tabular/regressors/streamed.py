@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bridges_tabular.regressors.base import BridgeRegressor
 from bridges_tabular.regressors.card import describe_targets
-from bridges_tabular.regressors.digest import TableDigest
+from bridges_tabular.regressors.digest import TableDigest, check_same
 from bridges_tabular.regressors.engine import CALIBRATION_ROWS, Parts, Trained
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.progress import Listener, Report, as_report
@@ -309,6 +309,9 @@ def _learned(
             raise ValueError(f"{stream.called} holds {given} rows with a weight, which leave no {purpose} rows")
         if wanted[purpose]:
             division.gather()
+    if watched is not None:
+        with of_part(watched.called):
+            check_same(list(train.digest.columns), list(validation.digest.columns), "rows of X")
     return train, validation if wanted["validation"] else None, apart if wanted["calibration"] else None
 
 

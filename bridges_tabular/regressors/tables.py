@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -262,16 +263,24 @@ class TableEncoder:
         return frame
 
 
-def as_frame(X: Any) -> pd.DataFrame:
+def as_frame(X: Any, called: str = "X") -> pd.DataFrame:
     """Return a DataFrame as it is, a table of another library as pandas', or a 2-D array wrapped into one.
+
+    Parameters
+    ----------
+    X : DataFrame of any library that narwhals reads, or array of shape (n, p)
+    called : str, default="X"
+        How to call it in an error.
 
     Raises
     ------
     ValueError, TypeError
         Those of :func:`~bridges_tabular.regressors.frames.as_pandas` and of :func:`sklearn.utils.check_array`: not
-        2-D, no rows, no columns, complex.
+        2-D, no rows, no columns, complex; and if it is the path of a file.
     """
-    X = as_pandas(X, "X")
+    if isinstance(X, str | PathLike):
+        raise ValueError(f"{called} is text, {shown(str(X))}, and this takes tables in memory: read the file first")
+    X = as_pandas(X, called)
     if not isinstance(X, pd.DataFrame):
         array = check_array(X, dtype=None, ensure_all_finite=False)
         try:
@@ -290,7 +299,7 @@ def index_of(X: Any) -> pd.Index | None:
     return X.index if isinstance(X, pd.DataFrame) else None
 
 
-def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
+def check_table(estimator: BaseEstimator, X: Any, *, reset: bool, called: str = "X") -> pd.DataFrame:
     """Check a table's shape and column names by scikit-learn's conventions.
 
     Parameters
@@ -300,6 +309,8 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     X : DataFrame of any library that narwhals reads, or array of shape (n, p)
     reset : bool
         True in ``fit``, False in the methods that predict.
+    called : str, default="X"
+        How to call the table in an error.
 
     Returns
     -------
@@ -308,13 +319,20 @@ def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFram
     Raises
     ------
     ValueError
-        If two columns share a name, they are not those of ``fit``, or one holds a whole number that no float holds.
+        If two columns share a name, they are not those of ``fit`` in their order, or one holds a whole number that no
+        float holds.
     TypeError
         If some names are text and others are not.
     """
-    frame = as_frame(X)
+    frame = as_frame(X, called)
     check_columns(frame)
-    validate_data(estimator, frame, reset=reset, skip_check_array=True)
+    try:
+        validate_data(estimator, frame, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        if called == "X":
+            # scikit-learn's checks look for its own lines
+            raise
+        raise ValueError(one_line(f"{called}: {' '.join(str(error).split())}")) from None
     return frame
 
 

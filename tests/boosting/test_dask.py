@@ -375,6 +375,8 @@ def test_what_cannot_be_shared_is_refused(params: dict[str, Any], words: str) ->
         (lambda x, y: (x, y[y < 1]), ValueError, r"partition \d: X has 240 rows, y"),
         (lambda x, y: (x.assign(a=x["a"] / 0), y), ValueError, "column 'a' holds"),
         (lambda x, y: (x[[]], y), ValueError, r"partition \d: Found 0 feature\(s\) while a minimum"),
+        (lambda x, y: (x, y, None, (x[["a"]], y)), ValueError, r"eval_set: it lacks column\(s\) 'b', 'c', which rows"),
+        (lambda x, y: (x, y, None, (x.assign(n=1), y)), ValueError, r"eval_set: it has column\(s\) 'n', which rows"),
         (lambda x, y: (x, y, y * 0), ValueError, "X holds too few of 0 rows"),
     ],
 )

@@ -292,6 +292,8 @@ def test_a_broken_file_is_named(parquet: Path) -> None:
         ({}, {"sample_weight": "weight"}, "part 0 of X: it lacks column 'weight'"),
         ({}, {"eval_set": (table(9), table(9)["price"])}, "validation rows are an eval_set like X"),
         ({}, {"eval_set": [table(9).drop(columns="price")]}, "part 0 of eval_set: it lacks column 'price'"),
+        ({}, {"eval_set": [table(9).drop(columns="cut")]}, "eval_set: it lacks column(s) 'cut', which rows of X have"),
+        ({}, {"eval_set": [table(9).assign(new=1)]}, "eval_set: it has column(s) 'new', which rows of X lack"),
         ({}, {"eval_set": [table(9).iloc[:0]]}, "eval_set holds no rows with a weight"),
         ({}, {"eval_set": "nowhere.parquet"}, "eval_set='nowhere.parquet' matches no file"),
     ],

@@ -3,6 +3,7 @@
 import datetime
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.base import BaseEstimator
 
 from bridges_tabular.regressors.card import describe_columns
 from bridges_tabular.regressors.kinds import OddCellError, with_kinds
+from bridges_tabular.regressors.rows import Rows, check_validation
 from bridges_tabular.regressors.tables import TableEncoder, as_frame, check_table
 
 
@@ -165,6 +167,28 @@ def test_check_table_follows_scikit_learn(table):
         check_table(estimator, table.to_numpy(), reset=False)
     with pytest.raises(ValueError, match="X has 1 features, but BaseEstimator is expecting 11 features"):
         check_table(estimator, pd.DataFrame([[1]]), reset=False)
+
+
+@pytest.mark.parametrize("change", [lambda t: t[list(t)[::-1]], lambda t: t.assign(new=1), lambda t: t[["whole"]]])
+@pytest.mark.parametrize("called", ["X of eval_set", "X_val"])
+def test_other_columns_of_validation_rows_are_refused_in_a_line(table, change, called):
+    estimator = BaseEstimator()
+    check_table(estimator, table, reset=True)
+    y = [1.0, 2.0, 3.0]
+    pair = {"X_val": change(table), "y_val": y} if called == "X_val" else {"eval_set": (change(table), y)}
+    given = check_validation(**{"eval_set": None} | pair)
+    with pytest.raises(ValueError, match=f"^{called}: The feature names should match those that were passed") as caught:
+        Rows.read(estimator, given, reset=False, several=False)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=f"^{called}: X has 2 features, but BaseEstimator is expecting 11 features"):
+        Rows.read(estimator, given._replace(X=np.zeros((3, 2))), reset=False, several=False)
+
+
+@pytest.mark.parametrize("path", ["data.parquet", Path("data.parquet")])
+def test_a_path_is_no_table(path):
+    words = "^X is text, 'data.parquet', and this takes tables in memory: read the file first$"
+    with pytest.raises(ValueError, match=words):
+        check_table(BaseEstimator(), path, reset=True)
 
 
 def test_integer_column_names_are_positions():

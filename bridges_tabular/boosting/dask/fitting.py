@@ -28,10 +28,12 @@ from bridges_tabular.boosting.dask.shard import BIN_ROWS, Job, train_shard
 from bridges_tabular.boosting.features import Features
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.regressors.card import describe_targets
+from bridges_tabular.regressors.digest import check_same
 from bridges_tabular.regressors.engine import CALIBRATION_ROWS, Parts
 from bridges_tabular.regressors.prepared import Prepared
 from bridges_tabular.regressors.rows import Given, Rows
 from bridges_tabular.regressors.scale import TargetScale
+from bridges_tabular.regressors.streams import of_part
 from bridges_tabular.regressors.tables import check_table
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ def fit(model: XGBBridgeRegressor, client: Client, X: Any, y: Any, sample_weight
     learned = _learn(client, parts, division)
     _check_rows(model, learned, watched)
     train = learned[TRAINING]
+    if watched is not None:
+        with of_part("eval_set"):
+            check_same(list(train.digest.columns), list(learned[VALIDATION].digest.columns), "rows of X")
     model._columns = train.digest.encoder(*(one.digest for role, one in learned.items() if role != TRAINING))
     model._columns.named = has_names(X)
     table = train.digest.frame()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from numbers import Real
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.pooling import PooledBridgeRegressor
 from bridges_tabular.pooling.weights import Mixture, fit_mixtures
+from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.base import BridgeRegressor
 from bridges_tabular.regressors.constraints import constraints
 from bridges_tabular.regressors.engine import entry
@@ -41,7 +41,7 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         Candidates in place of the trees and the network, in the order of their fits, as
         :class:`~bridges_tabular.pooling.PooledBridgeRegressor` takes them; in an experiment file ``members: [NAMES]``,
         models that stand above it there. Default: ``XGBBridgeRegressor`` and ``TabularBridgeRegressor``, both with
-        their defaults.
+        their defaults. Of a loaded model they are the winner, or the members of the pool.
     metric : {"crps", "rmse", "mae"}, default="crps"
         What is compared on the validation rows; of several targets the mean, each in units of its deviation.
     validation_fraction : float, default=0.2
@@ -119,21 +119,15 @@ class AutoBridgeRegressor(PooledBridgeRegressor):
         return dict(found)
 
     @classmethod
-    def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
-        """Read a model that :meth:`save` wrote: the winner, which is what ``estimators`` then holds.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            Those of :meth:`BridgeRegressor.load`.
-        """
-        model = super().load(directory, trusted)
+    def _from_saved(cls, saved: artifacts.Saved, trusted: Collection[str]) -> Self:
+        """Rebuild the winner, which is what ``estimators`` then holds."""
+        model = super()._from_saved(saved, trusted)
         try:
             known = entry(model.facts_, "scores", dict)
             if entry(model.facts_, "winner", str) not in known or not all(isinstance(s, float) for s in known.values()):
                 raise ValueError("'winner' is none of 'scores'")
         except ValueError as error:
-            raise ValueError(f"{directory} does not describe a {cls.__name__}: {error}") from None
+            raise ValueError(f"{saved.folder} does not describe a {cls.__name__}: {error}") from None
         return model
 
     def check_params(self) -> None:

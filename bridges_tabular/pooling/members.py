@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from sklearn.base import clone
@@ -92,7 +91,7 @@ def read_kinds(saved: Any) -> list[tuple[str, str]]:
 
 
 def load(
-    directory: str | Path, kinds: Sequence[tuple[str, str]], trusted: Collection[str]
+    saved: artifacts.Saved, kinds: Sequence[tuple[str, str]], trusted: Collection[str]
 ) -> list[tuple[str, str, Any]]:
     """Names, kinds and members; None where one was dropped.
 
@@ -105,7 +104,7 @@ def load(
     for name, its in kinds:
         member = None
         if its != DROP:
-            member, count = artifacts.load_within(directory, folder(count), trusted), count + 1
+            member, count = artifacts.load_within(saved, folder(count), trusted), count + 1
         loaded.append((name, its, member))
     return loaded
 

@@ -238,15 +238,9 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
         write_card(folder, self, artifacts.header(self), [mixture.validation_scores() for mixture in self._mixtures])
 
     @classmethod
-    def load(cls, directory: str | Path, trusted: Collection[str] = ()) -> Self:
-        """Read a model that :meth:`save` wrote, with its members; see :meth:`BridgeRegressor.load`.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            Those of :meth:`BridgeRegressor.load`, for the files of any member, too.
-        """
-        with artifacts.opened(directory, cls.__name__) as (state, arrays):
+    def _from_saved(cls, saved: artifacts.Saved, trusted: Collection[str]) -> Self:
+        """Rebuild a pool and its members."""
+        with saved.opened() as (state, arrays):
             params = dict(entry(state, "params", dict))
             kinds = of_members.read_kinds(params.pop("estimators"))
             columns = TableEncoder.from_dict(entry(state, "columns", dict))
@@ -261,11 +255,11 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
             # a constructor that refuses what it is given says so of this file
             model = cls(estimators=[], **params)
             model._check_shares([name for name, _ in kinds], len(used))
-        members = of_members.load(directory, kinds, trusted)
+        members = of_members.load(saved, kinds, trusted)
         model.estimators = [(name, of_members.as_given(kind, member)) for name, kind, member in members]
         model._keep({name: member for name, kind, member in members if kind != DROP})
         for name, member in model.named_estimators_.items():
-            check_targets(f"{directory}: {name}", member, len(scale.mean), single)
+            check_targets(f"{saved.folder}: {name}", member, len(scale.mean), single)
         model._columns, model._single, model.facts_ = columns, single, facts
         model.n_features_in_ = columns.n_features_in_
         if named:

@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,21 @@ from safetensors.numpy import save
 
 from bridges_tabular.core.arrays import ArrayError, Arrays
 from bridges_tabular.regressors.engine import NotTrusted
-from bridges_tabular.regressors.folders import MANIFEST_FILE, find, read_file, read_manifest
+from bridges_tabular.regressors.folders import (
+    LARGEST_MANIFEST,
+    MANIFEST_FILE,
+    check_content,
+    parse_manifest,
+    read_together,
+)
 from bridges_tabular.regressors.lines import in_one_line
 
 STATE_FILE = "bridge.json"
 ARRAYS_FILE = "arrays.safetensors"
 FORMAT_VERSION = 4
-# categories and settings: no table of a person's comes near it
-_LARGEST_STATE = 1 << 25
+# bytes of the files that a model is read from; of a state there are categories and settings, and no table of a person's
+# comes near it
+_LARGEST = {STATE_FILE: 1 << 25, ARRAYS_FILE: sys.maxsize, MANIFEST_FILE: LARGEST_MANIFEST}
 
 # the only classes a folder may name: loading must never import what a file asks for
 _MODULES = {
@@ -55,24 +63,120 @@ def load(directory: str | Path, trusted: Collection[str] = ()) -> Any:
     ValueError
         If it holds a class or a format this version does not know, or a file that is not as it was saved.
     """
-    folder, manifest = _read_manifest(directory)
-    name = manifest["class"]
-    if name not in _MODULES:
-        raise ValueError(f"{folder / MANIFEST_FILE} is of a {name}, expected {' or '.join(_MODULES)}")
-    return getattr(import_module(_MODULES[name]), name).load(directory, trusted)
+    return _rebuilt(Saved.read(directory, _MODULES), trusted)
 
 
-def load_within(directory: str | Path, name: str, trusted: Collection[str] = ()) -> Any:
+def load_within(saved: Saved, name: str, trusted: Collection[str] = ()) -> Any:
     """Load a regressor that was saved as a part of another, in the folder ``name`` of it.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        Those of :func:`load`, and if the manifest of the part is not the one that was saved with the whole.
+        Those of :func:`load`.
     """
-    folder, manifest = _read_manifest(directory)
-    read_file(folder, f"{name}/{MANIFEST_FILE}", manifest, sys.maxsize)
-    return load(folder / name, trusted)
+    return _rebuilt(saved.part(name, _MODULES), trusted)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The files of a saved model, with those of its parts, all of one save and checked before any is parsed.
+
+    Attributes
+    ----------
+    folder : Path
+        Where they were.
+    manifest : dict
+    files : dict of bytes
+        Contents by name.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def read(cls, directory: str | Path, classes: Collection[str]) -> Self:
+        """Read a folder that holds a model of one of some classes.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder, or a file of it, does not exist.
+        ValueError
+            If it holds another class, a format this version does not know, or a file that is not as it was saved.
+        """
+
+        def wanted(folder: Path, manifest: Mapping[str, Any]) -> dict[str, int]:
+            _check_header(folder, manifest, classes)
+            parts = {name: _LARGEST.get(name.rpartition("/")[2]) for name in manifest["files"]}
+            own = {name: _LARGEST[name] for name in (STATE_FILE, ARRAYS_FILE)}
+            return own | {name: most for name, most in parts.items() if most is not None}
+
+        return cls(*read_together(directory, wanted))
+
+    def part(self, name: str, classes: Collection[str]) -> Self:
+        """The files of a model that was saved in a folder of this one.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            Those of :meth:`read`.
+        """
+        folder, start = self.folder / name, f"{name}/"
+        files = {path.removeprefix(start): content for path, content in self.files.items() if path.startswith(start)}
+        for own in (MANIFEST_FILE, STATE_FILE, ARRAYS_FILE):
+            if own not in files:
+                raise FileNotFoundError(f"{folder / own} does not exist: the saved model is incomplete")
+        manifest = parse_manifest(folder / MANIFEST_FILE, files.pop(MANIFEST_FILE))
+        _check_header(folder, manifest, classes)
+        for own, content in files.items():
+            check_content(folder / own, content, manifest, own)
+        return type(self)(folder, manifest, files)
+
+    def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """State and arrays.
+
+        Raises
+        ------
+        ValueError
+            If they are none.
+        """
+        try:
+            state = json.loads(self.files[STATE_FILE])
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+            raise ValueError(f"{self.folder / STATE_FILE} is not valid JSON") from None
+        if not isinstance(state, dict):
+            raise ValueError(f"{self.folder / STATE_FILE} does not describe a saved model")
+        try:
+            return state, load_arrays(self.files[ARRAYS_FILE])
+        except SafetensorError as error:
+            raise ValueError(f"{self.folder / ARRAYS_FILE} is damaged: {error}") from None
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[dict[str, Any], Arrays]]:
+        """Yield state and arrays to rebuild the model from in the block.
+
+        Raises
+        ------
+        ValueError
+            Those of :meth:`content`. In one line that names the file, too, for whatever the block raises, and for
+            arrays that it has not taken.
+        """
+        state, arrays = self.content()
+        given = Arrays(arrays)
+        try:
+            yield state, given
+            given.check_all_taken()
+        except ArrayError as error:
+            raise ValueError(f"{self.folder / ARRAYS_FILE}: {error}") from None
+        except NotTrusted as error:
+            raise ValueError(f"{self.folder / STATE_FILE}: {error}") from None
+        except ImportError:
+            raise
+        # of any kind: it comes from whatever the file says
+        except Exception as error:
+            said = f"does not describe a {self.manifest['class']}: {in_one_line(error)}"
+            raise ValueError(f"{self.folder / STATE_FILE} {said}") from None
 
 
 def header(model: object) -> dict[str, Any]:
@@ -108,70 +212,20 @@ def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     (folder / ARRAYS_FILE).write_bytes(content)
 
 
-@contextmanager
-def opened(directory: str | Path, class_name: str) -> Iterator[tuple[dict[str, Any], Arrays]]:
-    """Yield the state and the arrays of a saved model, see :func:`read`, to rebuild it from in the block.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Those of :func:`read`. In one line that names the file, too, for whatever the block raises, and for arrays that
-        it has not taken.
-    """
-    state, arrays = read(directory, class_name)
-    folder, given = find(directory), Arrays(arrays)
-    try:
-        yield state, given
-        given.check_all_taken()
-    except ArrayError as error:
-        raise ValueError(f"{folder / ARRAYS_FILE}: {error}") from None
-    except NotTrusted as error:
-        raise ValueError(f"{folder / STATE_FILE}: {error}") from None
-    except ImportError:
-        raise
-    # of any kind: it comes from whatever the file says
-    except Exception as error:
-        raise ValueError(f"{folder / STATE_FILE} does not describe a {class_name}: {in_one_line(error)}") from None
+def _rebuilt(saved: Saved, trusted: Collection[str]) -> Any:
+    name = saved.manifest["class"]
+    return getattr(import_module(_MODULES[name]), name)._from_saved(saved, trusted)
 
 
-def read(directory: str | Path, class_name: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read the state and the arrays of a saved model, checked before either is parsed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder, or a file of it, does not exist.
-    ValueError
-        If it holds another class than ``class_name``, a format this version does not know, or a file that is not as it
-        was saved.
-    """
-    folder, manifest = _read_manifest(directory)
-    if manifest["class"] != class_name:
-        raise ValueError(f"{folder / MANIFEST_FILE} is of a {manifest['class']}, expected {class_name}")
-    try:
-        state = json.loads(read_file(folder, STATE_FILE, manifest, _LARGEST_STATE))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise ValueError(f"{folder / STATE_FILE} is not valid JSON") from None
-    if not isinstance(state, dict):
-        raise ValueError(f"{folder / STATE_FILE} does not describe a saved model")
-    content = read_file(folder, ARRAYS_FILE, manifest, sys.maxsize)
-    try:
-        return state, load_arrays(content)
-    except SafetensorError as error:
-        raise ValueError(f"{folder / ARRAYS_FILE} is damaged: {error}") from None
-
-
-def _read_manifest(directory: str | Path) -> tuple[Path, dict[str, Any]]:
-    folder = find(directory)
-    manifest = read_manifest(folder)
+def _check_header(folder: Path, manifest: Mapping[str, Any], classes: Collection[str]) -> None:
+    path, name = folder / MANIFEST_FILE, manifest.get("class")
     if manifest.get("format") != FORMAT_VERSION:
-        raise ValueError(
-            f"{folder / MANIFEST_FILE} has format {manifest.get('format')!r}, this version of bridges_tabular reads"
-            f" {FORMAT_VERSION}"
-        )
-    if not isinstance(manifest.get("class"), str):
-        raise ValueError(f"{folder / MANIFEST_FILE} does not describe a saved model")
-    return folder, manifest
+        found = f"has format {manifest.get('format')!r}, this version of bridges_tabular reads {FORMAT_VERSION}"
+        raise ValueError(f"{path} {found}")
+    if not isinstance(name, str):
+        raise ValueError(f"{path} does not describe a saved model")
+    if name not in classes:
+        raise ValueError(f"{path} is of a {name}, expected {' or '.join(classes)}")
 
 
 def _plain_number(value: Any) -> Any:

@@ -325,7 +325,12 @@ class BridgeRegressor(RegressorMixin, BaseEstimator, ABC):
         ValueError
             If the folder holds another model, a format of another version, or a file that is not as it was saved.
         """
-        return saving.read(cls, directory, trusted)
+        return cls._from_saved(artifacts.Saved.read(directory, [cls.__name__]), trusted)
+
+    @classmethod
+    def _from_saved(cls, saved: artifacts.Saved, trusted: Collection[str]) -> Self:
+        """Rebuild a model from the files that :meth:`write` wrote."""
+        return saving.read(cls, saved, trusted)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_trained")

@@ -13,7 +13,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,8 +22,10 @@ from bridges_tabular.regressors.processes import started
 
 MANIFEST_FILE = "manifest.json"
 # no manifest of ours comes near it, and nothing larger is parsed
-_LARGEST_MANIFEST = 1 << 20
+LARGEST_MANIFEST = 1 << 20
 _CHUNK = 1 << 20
+# a folder that is replaced while it is read is read anew, so often at most
+_TRIES = 20
 # the end of a name that stands beside what is written
 _OURS = re.compile(r"(new|old)-[0-9]+-[0-9a-f]{32}")
 
@@ -177,17 +179,63 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file() or path.is_symlink():
         raise FileNotFoundError(f"{path} does not exist: {folder} is not a saved model")
-    if path.stat().st_size > _LARGEST_MANIFEST:
+    if path.stat().st_size > LARGEST_MANIFEST:
         raise ValueError(f"{path} is damaged: it is larger than any manifest")
+    return parse_manifest(path, path.read_bytes())
+
+
+def parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
+    """What a manifest says, checked to be as it was written.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        digest = content.pop("digest")
-        whole = digest == _digest(content) and all(map(_is_inside, content["files"]))
+        manifest = json.loads(content.decode())
+        digest = manifest.pop("digest")
+        whole = digest == _digest(manifest) and all(map(_is_inside, manifest["files"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise ValueError(f"{path} is damaged: its content does not match its digest")
-    return dict(content)
+    return dict(manifest)
+
+
+def read_together(
+    directory: str | Path, wanted: Callable[[Path, Mapping[str, Any]], Mapping[str, int]]
+) -> tuple[Path, dict[str, Any], dict[str, bytes]]:
+    """Read files that a manifest lists, all as they were at one instant, though another process replaces the folder.
+
+    Parameters
+    ----------
+    directory : path
+    wanted : callable
+        From the folder and its manifest to the names of files, and the most bytes of each; may refuse them.
+
+    Returns
+    -------
+    the folder, its manifest, and the contents by name
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Those of :func:`read_manifest` and :func:`read_file`.
+    """
+    seen: list[dict[str, Any] | None] = []
+    while True:
+        manifest = None
+        try:
+            folder = find(directory)
+            manifest = read_manifest(folder)
+            names = wanted(folder, manifest).items()
+            return folder, manifest, {name: read_file(folder, name, manifest, most) for name, most in names}
+        except (FileNotFoundError, ValueError):
+            # nobody has replaced what has the same manifest again, or none
+            if manifest in seen[-1:] or len(seen) == _TRIES:
+                raise
+            seen.append(manifest)
 
 
 def read_file(folder: Path, name: str, manifest: Mapping[str, Any], largest: int) -> bytes:
@@ -212,9 +260,21 @@ def read_file(folder: Path, name: str, manifest: Mapping[str, Any], largest: int
     if found.st_size > largest:
         raise ValueError(f"{path} is damaged: {found.st_size} bytes are more than any model holds there")
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != listed.get("sha256"):
-        raise ValueError(f"{path} is damaged: its content does not match the SHA-256 in its manifest")
+    check_content(path, content, manifest, name)
     return content
+
+
+def check_content(path: Path, content: bytes, manifest: Mapping[str, Any], name: str) -> None:
+    """Refuse content that is not what a manifest lists under a name.
+
+    Raises
+    ------
+    ValueError
+        In one line that names the path.
+    """
+    listed = manifest["files"].get(name)
+    if not isinstance(listed, dict) or hashlib.sha256(content).hexdigest() != listed.get("sha256"):
+        raise ValueError(f"{path} is damaged: its content does not match the SHA-256 in its manifest")
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -42,11 +42,11 @@ def write(model: BridgeRegressor, folder: Path) -> None:
     write_card(folder, model, artifacts.header(model), [one.validation_scores() for one in model._calibrated])
 
 
-def read(kind: type[Regressor], directory: str | Path, trusted: Collection[str]) -> Regressor:
+def read(kind: type[Regressor], saved: artifacts.Saved, trusted: Collection[str]) -> Regressor:
     """Rebuild what :func:`write` wrote, see :meth:`BridgeRegressor.load`."""
     from bridges_tabular.regressors.base import BridgeRegressor
 
-    with artifacts.opened(directory, kind.__name__) as (state, arrays):
+    with saved.opened() as (state, arrays):
         model = kind(**entry(state, "params", dict))
         # whether there is such a device does not matter here
         BridgeRegressor.check_params(model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -232,11 +234,43 @@ def test_a_member_that_is_not_the_one_saved_is_refused(fitted: Any, tmp_path: Pa
     trees(n_estimators=3).fit(X, Y).save(tmp_path / "other")
     inner = tmp_path / "m" / "members" / "1"
     inner.rename(tmp_path / "away")
-    with pytest.raises(FileNotFoundError, match=r"members/1/manifest\.json does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"members/1/\S+ does not exist"):
         bt.load(tmp_path / "m")
     (tmp_path / "other").rename(inner)
-    with pytest.raises(ValueError, match=r"members/1/manifest\.json is damaged"):
+    with pytest.raises(ValueError, match=r"members/1/\S+ is damaged"):
         bt.load(tmp_path / "m")
+
+
+_SAVING = """
+import sys
+import bridges_tabular as bt
+models = [bt.load(path) for path in sys.argv[2:]]
+print("ready", flush=True)
+while True:
+    for model in models:
+        model.save(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_load_while_another_process_saves_is_the_old_or_the_new(fitted: Any, tmp_path: Path) -> None:
+    # members are the same in number, so that those of one pool would fit into another
+    saved = {"one": fitted, "two": pool().fit(X[TRAIN], Y[TRAIN] + 3.0, eval_set=(X[VALIDATION], Y[VALIDATION] + 3.0))}
+    for name, model in saved.items():
+        model.save(tmp_path / name)
+    fitted.save(tmp_path / "m")
+    expected, seen = {name: model.predict(X[NEW]).tolist() for name, model in saved.items()}, set()
+    command = [sys.executable, "-c", _SAVING, *(str(tmp_path / name) for name in ("m", *saved))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            for _ in range(150):
+                found = bt.load(tmp_path / "m").predict(X[NEW]).tolist()
+                seen.add({name for name, one in expected.items() if one == found}.pop())
+        finally:
+            process.kill()
+    assert seen == {"one", "two"}
 
 
 def test_dropped_and_set_by_name() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bridges_tabular.regressors import artifacts
-from bridges_tabular.regressors.artifacts import FORMAT_VERSION, header, read, write_arrays, write_state
+from bridges_tabular.regressors.artifacts import FORMAT_VERSION, Saved, header, write_arrays, write_state
 from bridges_tabular.regressors.folders import MANIFEST_FILE, new_folder, write_manifest
 
 
@@ -21,9 +21,13 @@ def save(directory, value=1):
         write_arrays(folder, {"edges": np.array([0.1, np.nan, -np.inf]), "number": np.array(3.0)})
 
 
+def read(directory):
+    return Saved.read(directory, ["Model"]).content()
+
+
 def test_round_trip_keeps_every_bit_and_shape(tmp_path):
     save(tmp_path / "m", value=np.float64(0.1))
-    state, arrays = read(tmp_path / "m", "Model")
+    state, arrays = read(tmp_path / "m")
     assert state == {"value": 0.1}
     np.testing.assert_array_equal(arrays["edges"], [0.1, np.nan, -np.inf])
     assert arrays["number"].shape == ()
@@ -33,7 +37,7 @@ def test_a_strided_array_is_written_in_its_own_order(tmp_path):
     with new_folder(tmp_path / "m", header(Model())) as folder:
         write_state(folder, {})
         write_arrays(folder, {"columns": np.arange(6.0).reshape(2, 3).T})
-    np.testing.assert_array_equal(read(tmp_path / "m", "Model")[1]["columns"], [[0, 3], [1, 4], [2, 5]])
+    np.testing.assert_array_equal(read(tmp_path / "m")[1]["columns"], [[0, 3], [1, 4], [2, 5]])
 
 
 def test_the_manifest_records_class_format_and_versions(tmp_path):
@@ -63,7 +67,7 @@ def test_files_are_readable_by_whom_the_umask_says(tmp_path, umask, folder_mode,
     assert (tmp_path / "m").stat().st_mode & 0o777 == folder_mode
 
 
-@pytest.mark.parametrize("reader", [artifacts.load, lambda path: read(path, "Model")])
+@pytest.mark.parametrize("reader", [artifacts.load, read])
 def test_reading_what_is_no_model_names_the_file(tmp_path, reader):
     with pytest.raises(FileNotFoundError, match=r"manifest\.json does not exist: .* is not a saved model"):
         reader(tmp_path / "nowhere")
@@ -89,7 +93,7 @@ def test_a_state_that_is_none_is_refused_though_its_digest_fits(tmp_path, state,
     (tmp_path / "m" / "bridge.json").write_bytes(state if isinstance(state, bytes) else state.encode())
     write_manifest(tmp_path / "m", header(Model()))
     with pytest.raises(ValueError, match=message):
-        read(tmp_path / "m", "Model")
+        read(tmp_path / "m")
 
 
 def test_arrays_that_are_none_are_refused_though_their_digest_fits(tmp_path):
@@ -97,4 +101,4 @@ def test_arrays_that_are_none_are_refused_though_their_digest_fits(tmp_path):
     (tmp_path / "m" / "arrays.safetensors").write_bytes(b"\x80\x04pickle?")
     write_manifest(tmp_path / "m", header(Model()))
     with pytest.raises(ValueError, match=r"arrays\.safetensors is damaged"):
-        read(tmp_path / "m", "Model")
+        read(tmp_path / "m")

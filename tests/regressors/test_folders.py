@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bridges_tabular.regressors.folders import MANIFEST_FILE, find, new_folder, read_file, read_manifest, remove_folder
+from bridges_tabular.regressors.folders import (
+    MANIFEST_FILE,
+    find,
+    new_folder,
+    read_file,
+    read_manifest,
+    read_together,
+    remove_folder,
+)
 
 
 def save(directory, text="one"):
@@ -111,6 +119,40 @@ def test_a_folder_that_is_kept_survives_a_kill_at_any_instant(tmp_path, there, a
     assert names(tmp_path / "m") == ["kept", MANIFEST_FILE, "text.txt"]
     remove_folder(tmp_path / "m" / "kept")
     assert names(tmp_path / "m") == [MANIFEST_FILE, "text.txt"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_is_replaced_while_it_is_read_is_read_anew(tmp_path, times):
+    save(tmp_path / "m", "0")
+    later = iter(range(1, times + 1))
+
+    def wanted(folder, manifest):
+        # another process saves once the manifest is read
+        for text in later:
+            save(tmp_path / "m", f"{text}")
+            break
+        return dict.fromkeys(manifest["files"], 100)
+
+    folder, _, files = read_together(tmp_path / "m", wanted)
+    assert folder == tmp_path / "m"
+    assert set(files.values()) == {f"{times}".encode()}
+
+
+def test_what_is_replaced_again_and_again_or_damaged_is_refused(tmp_path):
+    tries = []
+
+    def wanted(folder, manifest):
+        tries.append(manifest)
+        save(tmp_path / "m", "more" * len(tries))
+        return dict.fromkeys(manifest["files"], 1000)
+
+    save(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"damaged"):
+        read_together(tmp_path / "m", wanted)
+    assert len(tries) < 100
+    (tmp_path / "m" / "text.txt").write_text("cut")
+    with pytest.raises(ValueError, match=r"text\.txt is damaged"):
+        read_together(tmp_path / "m", lambda _, manifest: dict.fromkeys(manifest["files"], 1000))
 
 
 def test_names_of_somebody_else_are_left_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -123,8 +124,9 @@ class LightGBMLibrary(TreeLibrary):
         return model.feature_importance("gain")
 
     def dump(self, model: Any) -> NDArray[np.uint8]:
-        """The booster as LightGBM's text."""
-        return np.frombuffer(model.model_to_string().encode(), dtype=np.uint8)
+        """The booster as LightGBM's text, without the parameters of its training: names of columns there break it."""
+        text = re.sub(r"\nparameters:\n.*\nend of parameters\n", "\n", model.model_to_string(), flags=re.DOTALL)
+        return np.frombuffer(text.encode(), dtype=np.uint8)
 
     def restore(self, content: bytes, trusted: Collection[str]) -> Any:
         """The booster."""

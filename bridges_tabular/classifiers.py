@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from bridges_tabular.regressors.transforms import UNIT_CONSTRAINTS
 
 if TYPE_CHECKING:
     from bridges_tabular.core.distribution import BinnedDistribution
+    from bridges_tabular.regressors.artifacts import Saved
     from bridges_tabular.regressors.engine import State
 
 Placement = Literal["blend", "quantile", "uniform", "kmeans"]
@@ -73,6 +74,7 @@ class ClassifierBridgeRegressor(BridgeRegressor):
     -----
     ``save`` needs skops (``pip install "bridges-tabular[skops]"``), which writes scikit-learn's estimators without
     pickle. ``load`` trusts scikit-learn's own types; those of other libraries have to be named in ``trusted``.
+    ``estimator`` of a loaded model is a copy of the classifier, with all parameters and unfitted.
 
     Examples
     --------
@@ -151,6 +153,13 @@ class ClassifierBridgeRegressor(BridgeRegressor):
 
     def _conformal_share(self) -> float | None:
         return None
+
+    @classmethod
+    def _from_saved(cls, saved: Saved, trusted: Collection[str]) -> Self:
+        model = super()._from_saved(saved, trusted)
+        # by its path alone another fit would be with its defaults
+        model.estimator = clone(model.estimator_)
+        return model
 
     def _saved_params(self) -> dict[str, Any]:
         estimator = type(self.estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import bridges_tabular
 from bridges_tabular import ClassifierBridgeRegressor
 
 Homes = tuple[pd.DataFrame, pd.Series]
@@ -74,6 +78,24 @@ def test_clone_keeps_the_classifier_unfitted(homes: Homes) -> None:
     assert not hasattr(forest, "estimators_")
     assert clone(model).estimator.n_estimators == 5
     assert clone(model).set_params(estimator__n_estimators=7).estimator.n_estimators == 7
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"estimator": make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=3, random_state=0))},
+        {"estimator": "sklearn.tree.DecisionTreeClassifier", "estimator_params": {"max_depth": 3, "random_state": 0}},
+    ],
+)
+def test_a_loaded_model_is_fitted_as_it_was(params: Any, homes: Homes, tmp_path: Path) -> None:
+    X, y = homes[0][["size", "noise"]], homes[1]
+    model = ClassifierBridgeRegressor(**params, n_bins=10).fit(X, y)
+    model.save(tmp_path / "m")
+    again = bridges_tabular.load(tmp_path / "m")
+    for one in (again, clone(again).fit(X, y), again.fit(X, y)):
+        np.testing.assert_array_equal(one.predict(X), model.predict(X))
+    again.save(tmp_path / "m")
+    np.testing.assert_array_equal(bridges_tabular.load(tmp_path / "m").predict(X), model.predict(X))
 
 
 def test_what_is_no_classifier_is_refused(homes: Homes) -> None:

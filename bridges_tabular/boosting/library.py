@@ -20,6 +20,7 @@ from sklearn.utils.validation import has_fit_parameter
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Sample
 from bridges_tabular.regressors import artifacts, estimators
+from bridges_tabular.regressors.folders import is_inside
 from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
@@ -190,7 +191,9 @@ class OwnLibrary(Library):
         """The files of a saved model, as arrays."""
         with tempfile.TemporaryDirectory() as folder:
             model.save(Path(folder) / "model")
-            files = {path.name: path.read_bytes() for path in sorted((Path(folder) / "model").iterdir())}
+            root = Path(folder) / "model"
+            paths = sorted(path for path in root.rglob("*") if path.is_file())
+            files = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
         return np.frombuffer(
             save_arrays({name: np.frombuffer(content, dtype=np.uint8) for name, content in files.items()}),
             dtype=np.uint8,
@@ -200,7 +203,9 @@ class OwnLibrary(Library):
         """The model, by the same rules as any saved one."""
         with tempfile.TemporaryDirectory() as folder:
             for name, file in load_arrays(content).items():
-                if Path(name).name != name:
+                if not is_inside(name):
                     raise ValueError(f"{shown(name)} is no name of a file")
-                (Path(folder) / name).write_bytes(file.tobytes())
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(file.tobytes())
             return artifacts.load(folder, trusted)

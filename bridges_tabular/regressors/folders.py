@@ -195,7 +195,7 @@ def parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content.decode())
         digest = manifest.pop("digest")
-        whole = digest == _digest(manifest) and all(map(_is_inside, manifest["files"]))
+        whole = digest == _digest(manifest) and all(map(is_inside, manifest["files"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
@@ -328,7 +328,7 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
     """Whether a name leads to a file in the folder, and nowhere else."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name

@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBRegressor
 
 import bridges_tabular
-from bridges_tabular import TabularBridgeRegressor, XGBBridgeRegressor
+from bridges_tabular import PooledBridgeRegressor, TabularBridgeRegressor, XGBBridgeRegressor
 from bridges_tabular.regressors.folders import MANIFEST_FILE, write_manifest
 
 Homes = tuple[pd.DataFrame, pd.Series]
@@ -160,6 +160,14 @@ def test_a_network_comes_back(homes: Homes, tmp_path: Path) -> None:
     X, y = homes
     network = TabularBridgeRegressor(max_epochs=2, n_bins=4, backbone_params={"layers": "4"}, calibration="none")
     model = XGBBridgeRegressor(location=network, early_stopping_rounds=None, **SMALL).fit(X[:60], y[:60])
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(bridges_tabular.load(tmp_path / "m").predict(X), model.predict(X))
+
+
+def test_a_pool_comes_back_with_its_members(homes: Homes, tmp_path: Path) -> None:
+    X, y = homes
+    pool = PooledBridgeRegressor([(scheme, XGBBridgeRegressor(scheme, **SMALL)) for scheme in ("hard", "soft")])
+    model = XGBBridgeRegressor(location=pool, **SMALL).fit(X, y)
     model.save(tmp_path / "m")
     np.testing.assert_array_equal(bridges_tabular.load(tmp_path / "m").predict(X), model.predict(X))
 

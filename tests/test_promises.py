@@ -112,7 +112,7 @@ def test_damage_is_found_before_anything_is_read(engine: str, tmp_path: Path) ->
 
 
 def test_old_or_new() -> None:
-    # tests/regressors/test_folders.py kills a save at every step, tests/pooling/test_pool.py loads in the midst of saves
+    # tests/regressors/test_folders.py kills a save at every step, test_pool.py loads in the midst of saves
     promised("Old or new")
 
 

@@ -64,4 +64,4 @@ def read(kind: type[Regressor], saved: artifacts.Saved, trusted: Collection[str]
         ]
         if len(model._calibrated) != len(model.scale_.mean) or (model._single and len(model._calibrated) != 1):
             raise arrays.error("scale.mean", f"is of {len(model.scale_.mean)} targets, not {len(model._calibrated)}")
-    return model._remember()
+        return model._remember()

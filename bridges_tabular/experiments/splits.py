@@ -56,10 +56,11 @@ def make_splits(table: Table, block: SplitBlock) -> list[Split]:
     return splits
 
 
-def make_folds(table: Table, split: Split, n: int) -> list[tuple[Positions, Positions]]:
-    """Divide the training rows of a split for cross-validation: of each fold, rows to train on and rows to score.
+def make_folds(table: Table, split: Split, n: int) -> list[Split]:
+    """Divide the training rows of a split for cross-validation: of each fold, the test rows are those to score.
 
-    By time, a fold is scored on what follows its training rows; no group is on both sides of a fold.
+    The validation rows are those of the split. By time, they are the last of the fold's own past, by the share that
+    the split has, and a fold is scored on what follows them; no group is on both sides of a fold.
 
     Raises
     ------
@@ -69,16 +70,30 @@ def make_folds(table: Table, split: Split, n: int) -> list[tuple[Positions, Posi
     rows, marks = split.train, table.marks
     what = f"{len(rows)} training rows" if marks is None else f"the training rows by {shown(marks.column)}"
     if marks is not None and marks.how == "time":
-        order, ordered = _in_time(marks.values[rows])
-        edges = [_edge(ordered, round(len(rows) * k / (n + 1))) for k in range(1, n + 2)]
-        folds = [(rows[np.sort(order[:low])], rows[np.sort(order[low:high])]) for low, high in pairwise(edges)]
+        folds = list(_folds_in_time(marks.values[rows], split, n))
     else:
         units = marks.values[rows] if marks is not None and marks.how == "group" else rows
         parts = np.array_split(np.random.default_rng(split.seed).permutation(np.unique(units)), n)
-        folds = [(rows[~np.isin(units, part)], rows[np.isin(units, part)]) for part in parts]
-    if len(rows) < 2 * n or any(len(train) < 2 or len(scored) == 0 for train, scored in folds):
+        scored = [np.isin(units, part) for part in parts]
+        folds = [Split(split.seed, rows[~part], split.validation, rows[part]) for part in scored]
+    if len(rows) < 2 * n or any(
+        len(fold.train) < 2 or len(table.counted(fold.validation)) == 0 or len(fold.test) == 0 for fold in folds
+    ):
         raise ExperimentError(f"study.folds: {what} are too few for {n} folds")
     return folds
+
+
+def _folds_in_time(times: NDArray[Any], split: Split, n: int) -> Iterator[Split]:
+    rows, n_validation = split.train, len(split.validation)
+    order, ordered = _in_time(times)
+    edges = [_edge(ordered, round(len(rows) * k / (n + 1))) for k in range(1, n + 2)]
+    for start, end in pairwise(edges):
+        watched = round(start * n_validation / (len(rows) + n_validation))
+        # the nearest edge may be the end, where the last time has many rows
+        last = int(np.searchsorted(ordered, ordered[max(start - 1, 0)]))
+        first = min(_edge(ordered[:start], start - watched), last)
+        parts = order[:first], order[first:start], order[start:end]
+        yield Split(split.seed, *(rows[np.sort(part)] for part in parts))
 
 
 def _splits(table: Table, block: SplitBlock) -> Iterator[Split]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bridges_tabular.experiments import BridgeStudy, Experiment, ExperimentError
 from bridges_tabular.experiments.blocks import SplitBlock, StudyBlock, TableBlock
 from bridges_tabular.experiments.dates import TableNote
 from bridges_tabular.experiments.marks import Marks
-from bridges_tabular.experiments.splits import make_folds, make_splits
+from bridges_tabular.experiments.splits import Split, make_folds, make_splits
 from bridges_tabular.experiments.studies.objective import make_parts
 from bridges_tabular.experiments.tables import Table, load_table
 
@@ -184,18 +185,55 @@ def test_folds_keep_groups_together_and_follow_time(marked: str) -> None:
     frame, table = load(marked, block)
     split = make_splits(table, block)[0]
     folds = make_folds(table, split, 3)
-    assert sorted(np.concatenate([scored for _, scored in folds])) == split.train.tolist()
-    for rows, scored in folds:
-        assert not set(frame["owner"].iloc[rows]) & set(frame["owner"].iloc[scored])
-        assert sorted([*rows, *scored]) == split.train.tolist()
+    assert sorted(np.concatenate([fold.test for fold in folds])) == split.train.tolist()
+    for fold in folds:
+        assert not set(frame["owner"].iloc[fold.train]) & set(frame["owner"].iloc[fold.test])
+        assert sorted([*fold.train, *fold.test]) == split.train.tolist()
+        np.testing.assert_array_equal(fold.validation, split.validation)
     block = SplitBlock(time="day")
     _, table = load(marked, block)
     split = make_splits(table, block)[0]
-    for rows, scored in make_folds(table, split, 3):
-        assert frame["day"].iloc[rows].max() < frame["day"].iloc[scored].min()
-        assert set(scored) <= set(split.train)
+    for fold in make_folds(table, split, 3):
+        train, validation, scored = (frame["day"].iloc[rows] for rows in (fold.train, fold.validation, fold.test))
+        assert train.max() < validation.min() <= validation.max() < scored.min()
+        past = [*fold.train, *fold.validation]
+        assert sorted(past) == np.flatnonzero(frame["day"] < scored.min()).tolist(), "all of the past is used"
+        share = len(split.validation) / (len(split.train) + len(split.validation))
+        assert len(fold.validation) == pytest.approx(share * len(past), abs=1)
+        assert set(fold.test) <= set(split.train)
+    watched = [part.held_out.X.index.max() for part in make_parts(table, split, StudyBlock("m", folds=3))]
+    assert watched == [table.X.index[fold.validation].max() for fold in make_folds(table, split, 3)]
     with pytest.raises(ExperimentError, match=r"^study.folds: the training rows by 'day' are too few for 50 folds"):
         make_parts(table, split, StudyBlock("m", folds=50))
+
+
+@given(times=st.lists(st.integers(0, 8), min_size=40, max_size=80), folds=st.integers(2, 5), share=st.floats(0.1, 0.4))
+def test_folds_of_coarse_times_watch_at_least_one_time_of_their_past(
+    times: list[int], folds: int, share: float
+) -> None:
+    n, time = len(times), np.array(times)
+    marks = Marks("time", "t", time)
+    table = Table("t", "y", pd.DataFrame({"x": np.arange(n)}), np.arange(n, dtype=float), np.arange(n), marks=marks)
+    try:
+        split = make_splits(table, SplitBlock(0.2, share, time="t"))[0]
+        parts = make_folds(table, split, folds)
+    except ExperimentError:
+        return
+    for fold in parts:
+        assert len(fold.train) >= 2
+        assert time[fold.train].max() < time[fold.validation].min()
+        assert time[fold.validation].max() < time[fold.test].min()
+
+
+def test_two_times_before_the_scored_rows_are_enough() -> None:
+    time = np.repeat(np.arange(5), [2, 8, 10, 5, 5])
+    table = Table("t", "y", pd.DataFrame({"x": time}), np.arange(30.0), np.arange(30), marks=Marks("time", "t", time))
+    split = Split(0, *np.split(np.arange(30), [20, 25]))
+    weighed = replace(table, weight=(time != 1).astype(float))
+    (fold,) = make_folds(table, split, 1)
+    assert [len(part) for part in (fold.train, fold.validation, fold.test)] == [2, 8, 10]
+    with pytest.raises(ExperimentError, match=r"^study.folds: the training rows by 't' are too few for 1 folds$"):
+        make_folds(weighed, split, 1)
 
 
 def test_a_comparison_and_a_study_see_the_same_split(marked: str, content: dict[str, Any], tmp_path: Path) -> None:

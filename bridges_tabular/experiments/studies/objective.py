@@ -60,7 +60,8 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
     good for that, those of distributions most (on 308 rows the CRPS by a quarter), but alike for all trials: over
     random configurations they ranked as the test scores did, better than scores of one half of the validation rows by
     fits that saw the other half. With k folds, each k-th of the training rows is scored in turn by a fit on the
-    others, and the validation rows stop and calibrate: no row that is scored has been seen.
+    others, and the validation rows stop and calibrate: no row that is scored has been seen. By time, where these rows
+    come later than all that is scored, the last of the rows before it do.
 
     Raises
     ------
@@ -82,12 +83,12 @@ def make_parts(table: Table, split: Split, study: StudyBlock) -> list[Part]:
             table.X.iloc[positions], table.y[positions], table.weight_of(positions), table.exposure_of(positions)
         )
 
-    held_out = rows(split.validation)
     if study.folds == 1:
+        held_out = rows(split.validation)
         return [Part(rows(split.train), held_out, held_out, table.beside(split.train, split.validation))]
     return [
-        Part(rows(train), held_out, rows(scored), table.beside(train, split.validation))
-        for train, scored in make_folds(table, split, study.folds)
+        Part(rows(fold.train), rows(fold.validation), rows(fold.test), table.beside(fold.train, fold.validation))
+        for fold in make_folds(table, split, study.folds)
     ]
 
 

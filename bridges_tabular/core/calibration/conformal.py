@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from bridges_tabular.core.arrays import Arrays
 from bridges_tabular.core.distribution import BinnedDistribution
 
+# above those of all targets that some interval holds
+_OUTSIDE = 1.0
+
 
 class ConformalIntervals:
     """Intervals between two quantiles of a predictive distribution, the same two levels for every row.
@@ -61,7 +64,9 @@ class ConformalIntervals:
             raise ValueError("sample_weight must hold finite numbers of at least 0")
         used = weight > 0
         at_most, below = distribution.cdf(target), distribution.cdf(np.nextafter(target, -np.inf))
-        scores = np.maximum(0.5 - at_most, below - 0.5)[used]
+        low, high = distribution.quantile([0.0, 1.0]).T
+        inside = np.clip(np.maximum(0.5 - at_most, below - 0.5), 0.0, 0.5)
+        scores = np.where((target < low) | (target > high), _OUTSIDE, inside)[used]
         order = np.argsort(scores)
         self._scores, self._weights = scores[order], weight[used][order]
         return self
@@ -73,7 +78,8 @@ class ConformalIntervals:
         ------
         ValueError
             If coverage is not between 0 and 1, or there are too few calibration rows for it: coverage / (1 - coverage)
-            are needed, 9 for 0.9 and 99 for 0.99.
+            are needed, 9 for 0.9 and 99 for 0.99. Or if so many of them lie where their own distributions have no mass
+            that no interval between quantiles holds enough.
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage is {coverage}, expected a number between 0 and 1")
@@ -84,7 +90,13 @@ class ConformalIntervals:
         if not enough.size:
             needed = math.ceil(round(coverage / (1.0 - coverage), 9))
             raise ValueError(f"conformal intervals of coverage {coverage} need at least {needed} rows, got {n}")
-        q = min(max(self._scores[enough[0]], 0.0), 0.5)
+        q = self._scores[enough[0]]
+        if q == _OUTSIDE:
+            share = self._weights[self._scores == _OUTSIDE].sum() / self._weights.sum()
+            raise ValueError(
+                f"conformal intervals of coverage {coverage} cannot be had: {100 * share:.3g} % of the calibration rows"
+                " lie outside of all that was predicted for them; a calibration other than 'none' gives distributions tails"
+            )
         return distribution.quantile([0.5 - q, 0.5 + q])
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:

@@ -51,6 +51,23 @@ def test_exactly_as_many_calibration_rows_lie_inside_as_asked():
         assert ((ends[:, 0] - 1e-9 <= y) & (y <= ends[:, 1] + 1e-9)).sum() == inside
 
 
+def test_rows_outside_of_their_distributions_count_as_held_by_no_interval():
+    rng = np.random.default_rng(2)
+    y = rng.uniform(-1.0, 3.0, (2, 500))
+    bounded = BinnedDistribution([0.0, 1.0, 2.0], np.tile([0.5, 0.5], (500, 1)))
+    fitted = ConformalIntervals().fit(bounded, y[0])
+    held = np.mean((y[0] >= 0) & (y[0] <= 2))
+    with pytest.raises(
+        ValueError, match=rf"coverage 0.9 cannot be had: {100 * (1 - held):.3g} % of the calibration rows"
+    ):
+        fitted.interval(bounded, 0.9)
+    ends = fitted.interval(bounded, 0.4)
+    assert ((ends[:, 0] <= y[1]) & (y[1] <= ends[:, 1])).mean() == pytest.approx(0.4, abs=0.07)
+    # the ends themselves are inside
+    at_end = ConformalIntervals().fit(bounded, np.full(500, 2.0))
+    np.testing.assert_allclose(at_end.interval(bounded, 0.9), np.tile([0.0, 2.0], (500, 1)), atol=1e-12)
+
+
 def test_a_weight_counts_a_row_so_often():
     rng = np.random.default_rng(1)
     m, y = draw(200, rng, atoms=False)
@@ -98,7 +115,7 @@ def test_intervals_grow_with_their_coverage_and_never_cross():
     rng = np.random.default_rng(4)
     m, y = draw(150, rng, atoms=True)
     fitted, d = ConformalIntervals().fit(shifted(m, True), y), shifted(np.linspace(-2, 2, 50), True)
-    widths = [np.diff(fitted.interval(d, coverage)) for coverage in (0.01, 0.1, 0.5, 0.8, 0.99)]
+    widths = [np.diff(fitted.interval(d, coverage)) for coverage in (0.01, 0.1, 0.5, 0.8, 0.95)]
     assert (np.diff(np.concatenate(widths, axis=1)) >= 0).all()
     assert min(width.min() for width in widths) >= 0
 

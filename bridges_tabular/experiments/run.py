@@ -180,6 +180,12 @@ class Run:
         return list(dict.fromkeys(self.results["seed"].tolist()))
 
     @property
+    def is_one_split(self) -> bool:
+        """Whether all fits of a model test the same rows: there is one seed, or a column says which rows they are."""
+        by = self.table.get("by")
+        return len(self.seeds) < 2 or (by is not None and by["how"] == "file")
+
+    @property
     def baseline(self) -> str:
         """The model that others are compared with: the configured one, else the first without classes."""
         if self.experiment.report.baseline is not None:

@@ -42,7 +42,7 @@ class Differences(Section):
             return None
         share = run.table["parts"]["test"] / run.table["parts"]["train"]
         found = []
-        for score in TESTED:
+        for score in () if run.is_one_split else TESTED:
             against = over_seeds(run.results, run.baseline, score.name, share)
             if not against:
                 continue

@@ -51,7 +51,7 @@ def _against(value: float, base: float, baseline: str) -> str:
 
 def _chance(run: Run, score: Score, model: str) -> str:
     """Whether the lead is more than chance: over the baseline, or of the baseline over the next best."""
-    if len(run.seeds) < 2:
+    if run.is_one_split:
         return "one split: whether this is more than chance is not known"
     scored = run.summary.dropna(subset=score.name).sort_values(score.name, kind="stable")["model"].tolist()
     if model == run.baseline:

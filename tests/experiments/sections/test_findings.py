@@ -66,6 +66,17 @@ def test_one_split_tells_nothing(saved_run: Path) -> None:
     assert said_of_points(with_scores(saved_run, points=[1.0], bins=[2.0])).startswith("one split")
 
 
+def test_seeds_that_test_the_same_rows_are_one_split(saved_run: Path) -> None:
+    run = with_scores(saved_run, points=list(2 + NOISE), bins=list(1 - NOISE))
+    run.table["by"] = {"how": "file", "column": "part"}
+    assert said_of_points(run).startswith("one split")
+    shown = Differences().show(run, Page(run))
+    assert shown is not None
+    assert shown["found"] == []
+    run.table["by"] = {"how": "time", "column": "day"}
+    assert said_of_points(run).startswith("more than chance")
+
+
 @pytest.mark.parametrize("spread", [0.001, 0.5])
 def test_intervals_leave_room_for_the_points(saved_run: Path, spread: float) -> None:
     run = with_scores(saved_run, points=[1.0, 2.0], bins=[1.1, 2.1 + spread])

@@ -24,6 +24,8 @@ UNIT_CONSTRAINTS: dict[str, Any] = {
     "support": [tuple, list, None],
     "target_transform": [StrOptions(set(NAMED)), HasMethods(["fit", "transform", "inverse_transform"]), None],
 }
+# a power this close to 0 is its limit, the logarithm
+_EPSILON = np.finfo(np.float64).eps
 # beyond it a power is next to an exponential, or next to its end
 _LAMBDAS = (-3.0, 5.0)
 # of the range of the targets
@@ -174,7 +176,7 @@ def _yeo_johnson(y: Floats, power: float, mean: float, scale: float) -> Floats:
     """Yeo and Johnson, "A new family of power transformations to improve normality or symmetry" (Biometrika, 2000)."""
     standard, rest = (y - mean) / scale, 2.0 - power
     above, below = np.maximum(standard, 0.0), np.maximum(-standard, 0.0)
-    up = np.log1p(above) if power == 0 else np.expm1(power * np.log1p(above)) / power
+    up = np.log1p(above) if abs(power) < _EPSILON else np.expm1(power * np.log1p(above)) / power
     down = np.log1p(below) if rest == 0 else np.expm1(rest * np.log1p(below)) / rest
     transformed: Floats = up - down
     return transformed
@@ -184,7 +186,7 @@ def _inverse_yeo_johnson(t: Floats, power: float, mean: float, scale: float) -> 
     above, below, rest = np.maximum(t, 0.0), np.maximum(-t, 0.0), 2.0 - power
     # beyond its image a power has no inverse
     with np.errstate(divide="ignore", over="ignore"):
-        up = above if power == 0 else np.log1p(np.maximum(power * above, -1.0)) / power
+        up = above if abs(power) < _EPSILON else np.log1p(np.maximum(power * above, -1.0)) / power
         down = below if rest == 0 else np.log1p(np.maximum(rest * below, -1.0)) / rest
         turned: Floats = (np.expm1(up) - np.expm1(down)) * scale + mean
     return turned

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.base import clone
@@ -249,6 +249,7 @@ class TestYeoJohnson:
 
     @settings(deadline=None)
     @given(st.floats(-3, 5), st.lists(st.floats(-50, 50), min_size=2, max_size=20))
+    @example(5e-324, [0.0, 2.0])
     def test_it_turns_back(self, power: float, values: list[float]) -> None:
         from bridges_tabular.regressors.transforms import named
 

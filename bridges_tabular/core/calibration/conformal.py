@@ -95,7 +95,7 @@ class ConformalIntervals:
             share = self._weights[self._scores == _OUTSIDE].sum() / self._weights.sum()
             raise ValueError(
                 f"conformal intervals of coverage {coverage} cannot be had: {100 * share:.3g} % of the calibration rows"
-                " lie outside of all that was predicted for them; a calibration other than 'none' gives distributions tails"
+                " lie outside of all that was predicted for them; with a calibration distributions have tails"
             )
         return distribution.quantile([0.5 - q, 0.5 + q])
 

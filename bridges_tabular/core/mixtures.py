@@ -58,14 +58,17 @@ def checked_weights(weights: ArrayLike | None, m: int) -> FloatArray:
     Raises
     ------
     ValueError
-        If there are not m of them, one is negative or not finite, or all are zero.
+        If there are not m of them, one is no number, negative or not finite, or all are zero.
 
     Examples
     --------
     >>> checked_weights([1, 3], 2)
     array([0.25, 0.75])
     """
-    given = np.ones(m) if weights is None else np.asarray(weights, dtype=np.float64)
+    try:
+        given = np.ones(m) if weights is None else np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"weights holds what is no number: {error}") from None
     if given.shape != (m,):
         raise ValueError(f"weights has shape {given.shape}, expected ({m},)")
     if not (np.isfinite(given).all() and (given >= 0).all() and given.any()):

@@ -113,6 +113,7 @@ def test_a_member_of_weight_zero_leaves_no_trace() -> None:
         ([2, 2], [1.0, -1.0], "at least 0"),
         ([2, 2], [0.0, 0.0], "not all 0"),
         ([2, 2], [np.nan, 1.0], "finite"),
+        ([2, 2], ["a", 1.0], "weights holds what is no number: .*'a'"),
     ],
 )
 def test_what_cannot_be_pooled_is_one_line(members: Any, weights: Any, words: str) -> None:

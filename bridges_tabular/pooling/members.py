@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import pandas as pd
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.base import BridgeRegressor
-from bridges_tabular.regressors.words import shown
+from bridges_tabular.regressors.tables import check_table
+from bridges_tabular.regressors.words import one_line, shown
 
 DROP = "drop"
 _FITTED, _FROZEN = "fitted", "frozen"
@@ -22,7 +25,7 @@ def is_dropped(member: Any) -> bool:
     return isinstance(member, str) and member == DROP
 
 
-def check(name: str, member: Any) -> None:
+def check(name: Any, member: Any) -> None:
     """Refuse a member that no pool can use; needs no data.
 
     Raises
@@ -30,6 +33,8 @@ def check(name: str, member: Any) -> None:
     ValueError
         In one line that names it.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"estimators: a name must be text, not {shown(name)}")
     if is_dropped(member):
         return
     inner = member.estimator if isinstance(member, FrozenEstimator) else member
@@ -38,7 +43,10 @@ def check(name: str, member: Any) -> None:
         expected = "a regressor of bridges_tabular, a FrozenEstimator of one, or 'drop'"
         raise ValueError(f"{where} is a {type(inner).__name__}, expected {expected}")
     if inner is not member:
-        check_is_fitted(inner)
+        try:
+            check_is_fitted(inner)
+        except NotFittedError:
+            raise NotFittedError(f"{where} is frozen and not fitted") from None
     else:
         try:
             inner.check_params()
@@ -47,6 +55,23 @@ def check(name: str, member: Any) -> None:
     # of one that is fitted the parameters may have changed since
     if not hasattr(clone(member), "predict_distribution"):
         raise ValueError(f"{where} (scheme {inner.scheme}) predicts points alone, and a pool needs distributions")
+
+
+def check_fitted(name: str, member: BridgeRegressor, X: pd.DataFrame, targets: int, single: bool) -> None:
+    """Refuse a fitted member that cannot read the table of the pool, or predicts other targets.
+
+    Raises
+    ------
+    TypeError, ValueError
+        In one line that names it.
+    """
+    where = f"estimators: {shown(name)}"
+    check_targets(where, member, targets, single)
+    try:
+        member._columns.transform(check_table(member, X, reset=False))
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(one_line(f"{where}: {' '.join(str(error).split())}")) from None
 
 
 def check_targets(where: str, member: BridgeRegressor, targets: int, single: bool) -> None:

@@ -21,7 +21,7 @@ from bridges_tabular.core.calibration.residuals import thinned
 from bridges_tabular.core.distribution import BinnedDistribution
 from bridges_tabular.core.mixtures import checked_weights
 from bridges_tabular.pooling import members as of_members
-from bridges_tabular.pooling.members import DROP, check_targets, is_dropped
+from bridges_tabular.pooling.members import DROP, check_fitted, check_targets, is_dropped
 from bridges_tabular.pooling.weights import JUDGED_ROWS, Heard, Mixture, fit_mixtures
 from bridges_tabular.regressors import artifacts
 from bridges_tabular.regressors.base import BridgeRegressor
@@ -36,7 +36,6 @@ from bridges_tabular.regressors.reading import read
 from bridges_tabular.regressors.rows import Given, Rows
 from bridges_tabular.regressors.scale import TargetScale
 from bridges_tabular.regressors.tables import TableEncoder, check_table, index_of
-from bridges_tabular.regressors.words import shown
 
 Floats = NDArray[np.float64]
 
@@ -333,10 +332,13 @@ class PooledBridgeRegressor(_BaseComposition, BridgeRegressor):
     ) -> Iterator[tuple[str, Any]]:
         """Fit the members one after another, but for those that are fitted."""
         given = self._candidates()
+        judged = validation.X.iloc[thinned(len(validation), JUDGED_ROWS)]
+        for name, member in given:
+            if isinstance(member, FrozenEstimator):
+                check_fitted(name, member.estimator, judged, train.y.shape[1], self._single)
         y, y_validation = (rows.y[:, 0] if self._single else rows.y for rows in (train, validation))
         for step, (name, member) in enumerate(given, 1):
             if isinstance(member, FrozenEstimator):
-                check_targets(f"estimators: {shown(name)}", member.estimator, train.y.shape[1], self._single)
                 yield name, member.estimator
             else:
                 watched = (validation.X, y_validation, validation.weight)

@@ -117,8 +117,8 @@ def test_weights_of_rows_reach_members_and_pool(members: list[Any]) -> None:
 def test_frozen_members_are_taken_as_they_are(members: list[Any], fitted: Any) -> None:
     assert fitted.estimators_ == members
     assert clone(fitted).estimators[0][1].estimator is members[0]
-    with pytest.raises(NotFittedError):
-        pool(FrozenEstimator(trees())).fit(X, Y)
+    with pytest.raises(NotFittedError, match=r"^estimators: 'm1' is frozen and not fitted$"):
+        pool(fitted, FrozenEstimator(trees())).check_params()
 
 
 def test_best_weights_have_the_least_score_of_all() -> None:
@@ -299,12 +299,14 @@ def test_parameters_of_members_can_be_searched() -> None:
         ([("a", trees()), ("a", trees())], {}, r"not unique: \['a', 'a'\]"),
         ([("weights", trees())], {}, "conflict with constructor arguments"),
         ([("a__b", trees())], {}, "must not contain __"),
+        ([("a", trees()), (1, trees())], {}, "^estimators: a name must be text, not 1$"),
         ([("a", LinearRegression())], {}, "'a' is a LinearRegression, expected a regressor of bridges_tabular"),
         ([("a", VotingRegressor([]))], {}, "'a' is a VotingRegressor"),
         ([("a", trees(n_bins=1))], {}, "'a': The 'n_bins' parameter of XGBBridgeRegressor"),
         ([("a", trees("least_squares", calibration="none"))], {}, "'a' .scheme least_squares. predicts points alone"),
         ([("a", trees())], {"weights": [1, 2]}, r"weights has shape \(2,\), expected \(1,\)"),
         ([("a", trees())], {"weights": [-1]}, "at least 0"),
+        ([("a", trees())], {"weights": {"a": 1}}, "^weights holds what is no number: .*'dict'"),
         ([("a", trees())], {"validation_fraction": 1.0}, "validation_fraction"),
     ],
 )
@@ -314,10 +316,24 @@ def test_what_cannot_be_pooled_is_one_line(estimators: Any, params: Any, words: 
     assert "\n" not in str(caught.value)
 
 
-def test_members_of_other_targets_are_refused(fitted: Any) -> None:
-    two = network().fit(X, np.column_stack([Y, Y]))
-    with pytest.raises(ValueError, match=r"'m1' was fitted to y of shape \(n, 2\), the pool to \(n,\)"):
-        pool(FrozenEstimator(fitted), FrozenEstimator(two)).fit(X, Y)
+@pytest.mark.parametrize(
+    ("table", "y", "words"),
+    [
+        (X, np.column_stack([Y, Y]), r" was fitted to y of shape \(n, 2\), the pool to \(n,\)$"),
+        (X[["a", "b"]], Y, ": The feature names should match .* unseen at fit time: - c$"),
+        (X[["a", "b"]].to_numpy(), Y, ": X has 3 features, but XGBBridgeRegressor is expecting 2 features as input.$"),
+        (X.assign(c=X["a"]), Y, ": column 'c' held numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
+def test_fitted_members_of_other_tables_are_refused_before_any_is_trained(
+    table: Any, y: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = FrozenEstimator(trees(n_estimators=2).fit(table, y))
+    monkeypatch.setattr(TabularBridgeRegressor, "_fit", lambda *_, **__: pytest.fail("a member was trained"))
+    with pytest.raises(ValueError, match=f"^estimators: 'm1'{words}") as caught:
+        pool(network(), frozen).fit(X, Y)
+    assert "\n" not in str(caught.value)
 
 
 def test_atoms_stay_where_they_are() -> None:

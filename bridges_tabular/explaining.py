@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def contributions(
     Raises
     ------
     ValueError
-        In one line, if the columns of X and background differ, or for an ``of`` that there is not.
+        In one line, if the columns of X and background differ, or for an ``of`` or ``draws`` that there is not.
 
     References
     ----------
@@ -86,11 +87,11 @@ def contributions(
     True
     """
     check_is_fitted(model)
-    if not (of in ("mean", "std") if isinstance(of, str) else 0 < of < 1):
+    if not (of in ("mean", "std") if isinstance(of, str) else isinstance(of, Real) and 0 < of < 1):
         near = hint(of, ("mean", "std")) if isinstance(of, str) else ""
         raise ValueError(f"of={shown(of)}{near}: it is 'mean', 'std' or a level between 0 and 1")
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
+    if not isinstance(draws, Integral) or draws < 1:
+        raise ValueError(f"draws must be a whole number of at least 1, got {shown(draws)}")
     rows = _Rows(X, background)
     rng = np.random.default_rng(seed)
     rounds = [rng.permutation(rows.m) for _ in range(-(-draws // rows.m))]

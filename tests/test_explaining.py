@@ -99,7 +99,12 @@ def test_draws_are_those_of_the_seed_and_one_has_no_error(trees):
     [
         ({"of": "sdt"}, "of='sdt', did you mean 'std'"),
         ({"of": 1.0}, "of=1.0: it is 'mean', 'std' or a level"),
-        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"of": None}, "of=None: it is 'mean', 'std' or a level"),
+        ({"of": [0.5]}, r"of=\[0.5\]: it is 'mean', 'std' or a level"),
+        ({"of": True}, "of=True: it is 'mean', 'std' or a level"),
+        ({"draws": 0}, "draws must be a whole number of at least 1, got 0"),
+        ({"draws": 1.5}, "draws must be a whole number of at least 1, got 1.5"),
+        ({"draws": "64"}, "draws must be a whole number of at least 1, got '64'"),
         ({"background": X[["noisy", "size", "place"]]}, "the same columns in the same order"),
         ({"background": X.to_numpy()}, "both be DataFrames"),
         ({"background": X[:0]}, "no rows"),

@@ -231,9 +231,9 @@ class ClassifierEngine:
 
     def train(self, rows: Rows, watched: Rows | None, seed: int, report: Report) -> TrainedClassifier:
         """Fit; a classifier tells nothing of its steps and stops by itself."""
-        codec = self._codec().fit(rows.y[:, 0], rows.weight).requires_grad_(False)
-        weights = {} if rows.weight is None else {"sample_weight": rows.weight}
         estimator = self.make_classifier()
+        weights = estimators.weighted(estimator, rows.weight, "estimator")
+        codec = self._codec().fit(rows.y[:, 0], rows.weight).requires_grad_(False)
         with estimators.refusals(estimator):
             estimator.fit(rows.X, codec.bins.assign(rows.y[:, 0]), **weights)
         report(1, 1, {})

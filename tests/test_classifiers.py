@@ -11,6 +11,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -102,6 +104,42 @@ def test_what_is_no_classifier_is_refused(homes: Homes) -> None:
     X, y = homes
     with pytest.raises(ValueError, match="predict_proba"):
         ClassifierBridgeRegressor(object()).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "name"),
+    [
+        (KNeighborsClassifier(), "KNeighborsClassifier"),
+        (make_pipeline(StandardScaler(), KNeighborsClassifier()), "Pipeline"),
+    ],
+)
+@pytest.mark.parametrize("given", ["sample_weight", "exposure"])
+def test_weights_need_a_classifier_that_takes_them(classifier: Any, name: str, given: str) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.uniform(size=(60, 2)), rng.uniform(size=60)
+    model = ClassifierBridgeRegressor(classifier, n_bins=4)
+    with pytest.raises(ValueError, match=f"^estimator: {name}.fit takes no sample_weight, which weights and exposure"):
+        model.fit(X, y, **{given: rng.uniform(1, 2, 60)})
+    model.fit(X, y, **{given: np.full(60, 2.0)})
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=3, random_state=0)),
+        GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [3]}, cv=2),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+def test_weights_reach_a_classifier_within_another(classifier: Any) -> None:
+    rng = np.random.default_rng(0)
+    X, y, weight = rng.uniform(size=(100, 1)), rng.uniform(size=100), rng.uniform(0.1, 9, 100)
+    alone = DecisionTreeClassifier(max_depth=3, random_state=0)
+    expected, found = (
+        ClassifierBridgeRegressor(one, n_bins=4).fit(X, y, sample_weight=weight).predict(X)
+        for one in (alone, classifier)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

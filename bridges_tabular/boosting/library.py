@@ -15,7 +15,6 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from sklearn.base import clone
 from sklearn.utils import get_tags
-from sklearn.utils.validation import has_fit_parameter
 
 from bridges_tabular.boosting.features import Features, Values
 from bridges_tabular.boosting.location import Sample
@@ -84,9 +83,8 @@ class Library:
         ValueError
             In one line that names the estimator, and the column.
         """
+        estimators.weighted(estimator, samples[0].weight, "location")
         name = type(estimator).__name__
-        if any(sample.weight is not None for sample in samples[:1]) and self._weights(estimator) is None:
-            raise ValueError(f"location: {name}.fit takes no sample_weight")
         parts = [value for value in estimator.get_params(deep=True).values() if hasattr(value, "fit")]
         if parts or not type(estimator).__module__.startswith("sklearn."):
             # a part of it may take what the whole says that it does not
@@ -105,7 +103,7 @@ class Library:
 
     def fit(self, estimator: Any, training: Sample, validation: Sample | None, patience: int | None) -> Any:
         """Fit the model of all rows, or that of a fold without validation rows; returns what predicts."""
-        named = {} if training.weight is None else {str(self._weights(estimator)): training.weight}
+        named = estimators.weighted(estimator, training.weight, "location")
         return estimator.fit(self.table(training.X, training.values), training.y, **named)
 
     def of_fold(self, estimator: Any, model: Any) -> Any:
@@ -127,14 +125,6 @@ class Library:
     def restore(self, content: bytes, trusted: Collection[str]) -> Any:
         """What :meth:`dump` wrote."""
         return estimators.restored(content, trusted, "location")
-
-    def _weights(self, estimator: Any) -> str | None:
-        """The name by which ``fit`` takes weights."""
-        # those of a pipeline are of its last step
-        step, last = estimator.steps[-1] if hasattr(estimator, "steps") else ("", estimator)
-        if not has_fit_parameter(last, "sample_weight"):
-            return None
-        return f"{step}__sample_weight" if step else "sample_weight"
 
 
 class TreeLibrary(Library):

@@ -104,6 +104,36 @@ def check_values(estimator: Any) -> None:
         estimator._validate_params()
 
 
+def weighted(estimator: Any, weight: NDArray[np.float64] | None, where: str) -> dict[str, NDArray[np.float64]]:
+    """Weights of rows by the name under which ``fit`` takes them.
+
+    Raises
+    ------
+    ValueError
+        In one line that begins with ``where``, if it takes none.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> list(weighted(make_pipeline(Ridge()), np.ones(2), "estimator"))
+    ['ridge__sample_weight']
+    """
+    if weight is None:
+        return {}
+    # those of a pipeline are of its last step
+    name, last = "sample_weight", estimator
+    while hasattr(last, "steps"):
+        step, last = last.steps[-1]
+        name = f"{step}__{name}"
+    taken = inspect.signature(last.fit).parameters
+    # what a search or an ensemble takes beside its own goes to what it fits
+    if "sample_weight" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
+        needed = "which weights and exposure need"
+        raise ValueError(f"{where}: {type(estimator).__name__}.fit takes no sample_weight, {needed}")
+    return {name: weight}
+
+
 def dump(estimator: Any) -> NDArray[np.uint8]:
     """What skops writes of a fitted estimator.
 

@@ -177,6 +177,10 @@ class ClassifierBridgeRegressor(BridgeRegressor):
             estimator = self._imported() if isinstance(self.estimator, str) else clone(self.estimator)
             estimator.set_params(**params)
             estimators.check_values(estimator)
+            # scikit-learn's classes have it whatever their objects' parameters
+            if not hasattr(estimator, "predict_proba"):
+                name = type(estimator).__name__
+                raise ValueError(f"estimator: {name} has no predict_proba with these parameters")
         except (TypeError, ValueError) as error:
             said = " ".join(str(error).split())
             raise ValueError(said if said.startswith("estimator: ") else f"estimator_params: {said}") from None

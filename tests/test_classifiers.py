@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -104,6 +104,19 @@ def test_what_is_no_classifier_is_refused(homes: Homes) -> None:
     X, y = homes
     with pytest.raises(ValueError, match="predict_proba"):
         ClassifierBridgeRegressor(object()).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "params"),
+    [
+        ("sklearn.linear_model.SGDClassifier", None),
+        (SGDClassifier(loss="log_loss"), {"loss": "hinge"}),
+    ],
+)
+def test_a_classifier_without_probabilities_is_refused_before_any_data(estimator: Any, params: Any) -> None:
+    with pytest.raises(ValueError, match=r"^estimator: SGDClassifier has no predict_proba with these parameters$"):
+        ClassifierBridgeRegressor(estimator, estimator_params=params).check_params()
+    ClassifierBridgeRegressor(estimator, estimator_params={"loss": "log_loss"}).check_params()
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,49 @@ LARGEST_LEARNING_RATE = 1e3
 _LINEAR_HEAD_KEYS = tuple(item.name for item in fields(LinearHeadConfig))
 
 
+# fields of ModelConfig that are no backbone's here, and where they belong
+_NOT_OF_BACKBONES = {
+    "task": "it is always regression",
+    "head": "set kind of head_config beside backbone_config_params",
+    "head_config": "set head_config beside backbone_config_params",
+    "learning_rate": "set learning_rate beside backbone_config_params",
+    "seed": "set seed of TrainerConfig",
+    "loss": "scheme decides what is learned",
+    "metrics": "set metrics of BridgeConfig",
+    "metrics_prob_input": "set metrics of BridgeConfig",
+    "metrics_params": "set metrics of BridgeConfig",
+    "target_range": "set target_range of BridgeConfig",
+}
+# those that some read and these do not
+_UNREAD = {
+    "AutoIntConfig": ("embedding_dims",),
+    "FTTransformerConfig": ("embedding_dims",),
+    "MemberMLPConfig": ("batch_norm_continuous_input", "virtual_batch_size"),
+    "GatedAdditiveTreeEnsembleConfig": ("embedding_dropout",),
+    "TabNetModelConfig": ("batch_norm_continuous_input", "embedding_dropout"),
+    "TabTransformerConfig": ("embedding_dims",),
+    STACK: ("batch_norm_continuous_input", "embedding_dropout", "virtual_batch_size"),
+}
+# others read it to normalise the numbers alone
+_NORMALISE_ELSEWHERE = ("DANetConfig", "TabNetModelConfig")
+
+
 def _check_backbone(name: str, params: dict[str, Any]) -> None:
     if name not in backbone_names():
         raise ValueError(unknown("backbone", name, backbone_names()))
+    where = f"backbone_config_params of {name}"
+    unread = _NOT_OF_BACKBONES | dict.fromkeys(_UNREAD.get(name, ()), "")
     known = [item.name for item in fields(config_class(name)) if item.init and item.name[0] != "_"]
-    for key in params:
+    for key, value in params.items():
         if key not in known:
-            raise ValueError(unknown(f"backbone_config_params of {name}", key, known))
+            raise ValueError(unknown(where, key, [other for other in known if other not in unread]))
+        # what says that there is none is among the defaults of all backbones
+        if key in unread and (key, value) != ("batch_norm_continuous_input", False):
+            said = f"has no place there; {unread[key]}" if unread[key] else "has no effect there"
+            raise ValueError(f"{where}: {key!r} {said}")
+    normalised = params.get("batch_norm_continuous_input", True) or name in _NORMALISE_ELSEWHERE
+    if "virtual_batch_size" in params and not normalised:
+        raise ValueError(f"{where}: 'virtual_batch_size' has no effect without batch_norm_continuous_input")
 
 
 def _shared_field(name: str) -> Any:

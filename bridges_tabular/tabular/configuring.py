@@ -17,7 +17,16 @@ from bridges_tabular.tabular.defaults import OWN, backbone_params, learning_rate
 from bridges_tabular.tabular.features import FeatureTensors
 
 # names of BridgeConfig's that a regressor has others for
-_OURS = {"backbone_config_params": "backbone_params", "backbone_config_class": "backbone", "head_config": "head_params"}
+_OURS = {
+    "backbone_config_params": "backbone_params",
+    "backbone_config_class": "backbone",
+    "kind of head_config": "head",
+    "head_config": "head_params",
+    "seed of TrainerConfig": "random_state",
+    "target_range of BridgeConfig": "support",
+    # a regressor has none
+    "; set metrics of BridgeConfig": "",
+}
 _FIELDS = frozenset(item.name for item in fields(BridgeConfig))
 # hyper-parameters of the method that a regressor and BridgeConfig call by the same name
 SHARED = tuple(name for name in PARAMETERS if name in _FIELDS)
@@ -48,7 +57,8 @@ def bridge_config(params: Mapping[str, Any]) -> BridgeConfig:
     except ValueError as error:
         said = str(error)
         for theirs, ours in _OURS.items():
-            said = said.replace(theirs, ours)
+            # in quotes is what was given
+            said = re.sub(f"(?<!'){theirs}", ours, said)
         raise ValueError(said) from None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bridges_tabular import TabularBridgeRegressor
+from bridges_tabular import BridgeConfig, TabularBridgeRegressor
 from bridges_tabular.core.encoders import LearnedEncoder, SoftEncoder
 from bridges_tabular.tabular import head
 
@@ -46,6 +46,73 @@ def test_bad_parameters_are_refused_before_any_training(table, regressor, params
         regressor(**params).check_params()
     with pytest.raises(ValueError, match=message):
         regressor(**params).fit(*table)
+
+
+STOCK, OWN = "CategoryEmbeddingModelConfig", "MemberMLPConfig"
+UNREAD = [
+    ({"task": "regression"}, "has no place there; it is always regression"),
+    ({"head": "LinearHead"}, "has no place there; set head beside backbone_params"),
+    ({"head_config": {"layers": "8"}}, "has no place there; set head_params beside backbone_params"),
+    ({"learning_rate": 0.5}, "has no place there; set learning_rate beside backbone_params"),
+    ({"seed": 7}, "has no place there; set random_state"),
+    ({"loss": "L1Loss"}, "has no place there; scheme decides what is learned"),
+    *[({key: []}, "has no place there") for key in ("metrics", "metrics_params", "metrics_prob_input")],
+    ({"target_range": [[0.0, 1.0]]}, "has no place there; set support"),
+]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "params", "said"),
+    [
+        *[(backbone, *case) for backbone in (STOCK, OWN) for case in UNREAD],
+        (OWN, {"virtual_batch_size": 16}, "has no effect there"),
+        (OWN, {"batch_norm_continuous_input": True}, "has no effect there"),
+        (
+            "StackingModelConfig",
+            {"embedding_dropout": 0.1, "model_configs": [{"backbone_config_class": STOCK}]},
+            "has no effect there",
+        ),
+        ("FTTransformerConfig", {"embedding_dims": [[3, 2]]}, "has no effect there"),
+    ],
+    ids=str,
+)
+def test_keys_that_a_backbone_does_not_read_are_refused_and_told_their_place(regressor, backbone, params, said):
+    key = next(iter(params))
+    with pytest.raises(ValueError, match=rf"^backbone_params of {backbone}: '{key}' {said}$"):
+        regressor(backbone=backbone, backbone_params=params).check_params()
+    with pytest.raises(ValueError, match="unknown 'layrs'") as refusal:
+        regressor(backbone=backbone, backbone_params={"layrs": "8"}).check_params()
+    assert key not in str(refusal.value).partition("choices: ")[2].split(", ")
+
+
+def test_keys_of_members_of_a_stack_and_of_native_models_are_refused_alike(regressor):
+    members = [{"backbone_config_class": STOCK, "learning_rate": 0.1}]
+    with pytest.raises(ValueError, match=f"^backbone_params of {STOCK}: 'learning_rate' has no place there"):
+        regressor(backbone="StackingModelConfig", backbone_params={"model_configs": members}).check_params()
+    for key, advice in (
+        ("head", "set kind of head_config beside backbone_config_params"),
+        ("seed", "set seed of TrainerConfig"),
+        ("metrics", "set metrics of BridgeConfig"),
+        ("target_range", "set target_range of BridgeConfig"),
+    ):
+        with pytest.raises(ValueError, match=f"^backbone_config_params of {STOCK}: '{key}' has no .*; {advice}$"):
+            BridgeConfig(task="regression", backbone_config_params={key: None})
+
+
+def test_a_virtual_batch_is_of_a_batch_norm(table, regressor):
+    with pytest.raises(ValueError, match=r"'virtual_batch_size' has no effect without batch_norm_continuous_input$"):
+        regressor(backbone=STOCK, backbone_params={"layers": "8", "virtual_batch_size": 16}).check_params()
+    found = [
+        regressor(
+            backbone=STOCK,
+            backbone_params={"layers": "8", "batch_norm_continuous_input": True, "virtual_batch_size": size},
+            max_epochs=1,
+        )
+        .fit(*table)
+        .predict(table[0])
+        for size in (8, 16)
+    ]
+    assert not np.array_equal(*found)
 
 
 def test_weights_of_terms_that_a_scheme_does_not_have_may_be_zero(table, regressor):

@@ -115,7 +115,7 @@ def test_folders_that_were_made_for_it_are_gone(tmp_path: Path) -> None:
 
 
 def test_whatever_writes_is_refused_before_it_does_anything(content: dict[str, Any], tmp_path: Path) -> None:
-    out, run = tmp_path / "out", tmp_path / "run"
+    out, run = tmp_path / "out", tmp_path / "run.csv"
     study = content | {"study": {"model": "bins", "trials": 1}}
     tuned = BridgeStudy(study, out=out)
     experiment = Experiment.read(content)

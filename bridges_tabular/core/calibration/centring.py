@@ -14,6 +14,10 @@ _CLOSE = 1e-9
 # A mean may come so near the outermost values that have mass, as a share of their distance: nearer ones would leave
 # next to no mass elsewhere.
 _MARGIN = 0.01
+# Less mass than this is none, where a mean is to be brought: a tilt that made something of it would leave nothing else.
+_NO_MASS = 1e-9
+# of the square of a mean: a smaller variance is the rounding of sums
+_ROUNDING = 1e-9
 _BLOCK_ROWS = 2048
 _SAFE_EXPONENT = 500.0
 
@@ -79,10 +83,10 @@ def _tail_means(rows: Rows) -> FloatArray:
 
 def _reach(rows: Rows) -> tuple[FloatArray, FloatArray]:
     """The lowest and the highest mean (b,) that a tilt may bring about."""
-    ends, tailed = _tail_means(rows), rows.tail_masses > 0
+    ends, tailed = _tail_means(rows), rows.tail_masses > _NO_MASS
     first, last = ends.T
     if not tailed.all():
-        at, held = np.broadcast_to(midpoints(rows.edges), rows.masses.shape), rows.masses > 0
+        at, held = np.broadcast_to(midpoints(rows.edges), rows.masses.shape), rows.masses > _NO_MASS
         first = np.where(tailed[:, 0], first, np.min(at, 1, where=held, initial=np.inf))
         last = np.where(tailed[:, 1], last, np.max(at, 1, where=held, initial=-np.inf))
     margin = _MARGIN * (last - first)
@@ -118,8 +122,9 @@ def _solved(at: FloatArray, masses: FloatArray) -> FloatArray:
         wx *= x
         second, third = wx.sum(axis=1), np.einsum("bj,bj->b", wx, x)
         first, second, third = first / total, second / total, third / total
-        third += first * (2.0 * np.square(first) - 3.0 * second)
-        second -= np.square(first)
+        squared = np.square(first)
+        third += first * (2.0 * squared - 3.0 * second)
+        second -= squared
         low[active] = np.where(first < 0, t, low[active])
         high[active] = np.where(first > 0, t, high[active])
         left, right = low[active], high[active]
@@ -130,6 +135,7 @@ def _solved(at: FloatArray, masses: FloatArray) -> FloatArray:
             newton = t - newton / np.where(bend > 0.5, bend, 1.0)
             halved = np.where(np.isfinite(left) & np.isfinite(right), (left + right) / 2, farther)
             inside = (newton > left) & (newton < right) & (np.abs(newton - t) <= 2.0 * (1.0 + np.abs(t)))
+            inside &= second > _ROUNDING * squared
         found = np.abs(first) <= _CLOSE
         done = found if step < _STEPS - 1 else np.ones_like(found)
         if done.all():

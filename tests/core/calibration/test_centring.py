@@ -64,6 +64,31 @@ def test_a_point_beyond_everything_is_met_as_nearly_as_can_be() -> None:
     assert np.isfinite(made.masses).all()
 
 
+def test_next_to_no_mass_far_away_takes_nothing_over() -> None:
+    # a zero-inflated target: nearly all mass on an atom, and a tail of 1e-39 a hundred away
+    edges = np.repeat([0.0, 10.0, 90.0, 100.0], 2)
+    masses = np.tile([0.92, 1e-6, 1e-8, 0.0, 0.0, 0.0, 1e-25], (2, 1))
+    tails = np.array([[0.08 - 1.01e-6, 3e-39], [0.0, 0.08 - 1.01e-6]])
+    rows = Rows(edges, masses, tails, np.full((2, 2), 0.9))
+    # below the mean, where a hundredth of the distance to the far tail would be above it; its neighbour goes far
+    for at in (slice(0, 1), slice(0, 2)):
+        made = BinnedDistribution._from_valid(
+            tilted(Rows(edges, *(part[at] for part in rows[1:])), np.array([-0.2, 99.0])[at])
+        )
+        np.testing.assert_allclose(made.mean, np.array([-0.2, 99.0])[at], atol=1e-6)
+        assert made.tail_masses[0, 1] < 1e-30
+
+
+def test_a_mean_between_two_far_values_is_met_in_any_company() -> None:
+    # the mean jumps from one to the other within a hair of the tilt
+    edges = np.repeat([0.0, 1.0, 300.0], 2)
+    cells = np.zeros((3, 5))
+    cells[:, ::2] = [[0.9, 0.1 - 1e-8, 1e-8], [0.5, 0.5 - 1e-8, 1e-8], [1e-8, 0.5 - 1e-8, 0.5]]
+    rows = Rows(edges, cells, np.zeros((3, 2)), np.ones((3, 2)))
+    point = np.array([4.0, 150.0, 3.5])
+    np.testing.assert_allclose(BinnedDistribution._from_valid(tilted(rows, point)).mean, point, atol=1e-5)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_many_rows_are_centred_like_few(shared: bool) -> None:
     rng = np.random.default_rng(0)

@@ -90,7 +90,8 @@ def _times(column: pd.Series[Any], name: str) -> NDArray[Any]:
             raise ExperimentError(f"split.time: {error}") from None
     numbers = None if isinstance(column.dtype, pd.CategoricalDtype) else as_floats(column)
     if numbers is None or not np.isfinite(numbers).all():
-        row, value = first_other(column.astype(object))
+        undated = column[pd.to_datetime(column.astype(str), errors="coerce", format="ISO8601", utc=True).isna()]
+        row, value = first_other((column if undated.empty else undated).astype(object))
         raise ExperimentError(
             f"split.time: column {shown(name)} holds {shown(value)} in row {row}, and a time has to be a number or a"
             " date like 2024-05-31"

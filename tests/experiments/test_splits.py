@@ -151,7 +151,7 @@ def change(column: str, row: int, value: Any) -> Any:
     ("made", "block", "message"),
     [
         (change("day", 5, None), {"time": "day"}, "^split.time: column 'day' holds 1 missing of 120 .* row 5$"),
-        (change("day", 5, "soon"), {"time": "day"}, "^split.time: column 'day' holds '.*' in row 0, and a time has"),
+        (change("day", 5, "soon"), {"time": "day"}, "^split.time: column 'day' holds 'soon' in row 5, and a time has"),
         (change("owner", 3, None), {"group": "owner"}, "^split.group: column 'owner' holds 1 missing"),
         (change("part", 7, "dev"), {"file": "part"}, "^split.file: column 'part' holds 'dev' in row 7; its cells have"),
         (None, {"time": "dya"}, "^split.time: .* has no column 'dya', did you mean 'day'"),

@@ -220,6 +220,21 @@ def test_workers_that_are_gone_are_noticed_on_every_system(
     assert bool(asked) == (platform != "win32")
 
 
+def test_a_trial_lost_before_it_has_drawn_draws_what_nobody_else_does(study: dict[str, Any]) -> None:
+    def drawn(is_lost: bool) -> list[float]:
+        begun = BridgeStudy(study | {"study": study["study"] | {"trials": 4}})
+        (search,) = begun._searches
+        workers = [search.queue(begun._storage) for _ in range(4)]
+        trials = [worker.claim() for worker in workers[:3]]
+        if is_lost:
+            workers[1].release()
+            trials[1] = workers[3].claim()
+        assert None not in trials
+        return [search.parameters(trial)["learning_rate"] for trial in trials if trial is not None]
+
+    assert drawn(is_lost=True) == drawn(is_lost=False)
+
+
 def test_a_trial_that_keeps_ending_its_process_fails(
     study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

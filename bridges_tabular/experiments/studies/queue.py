@@ -222,7 +222,10 @@ class TrialQueue:
 
 
 def _kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that take the places of a study: neither lost ones, nor what two workers queued at once."""
+    """Return the trials that take the places of a study: neither lost ones, nor what two workers queued at once.
+
+    One that is tried again has the place that it lost: what it draws, if it had not, is then what nobody else draws.
+    """
     kept, queued = [], set()
     for trial in trials:
         origin = trial.user_attrs.get("retry_of")
@@ -232,7 +235,14 @@ def _kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         queued.add(reason)
         if not is_lost(trial) and (needed or trial.state != TrialState.WAITING):
             kept.append(trial)
-    return kept
+    return sorted(kept, key=lambda trial: _first_of(trial, trials))
+
+
+def _first_of(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Return the number of the trial that this one tries again, however often it was lost; its own otherwise."""
+    while (origin := trial.user_attrs.get("retry_of")) is not None:
+        trial = trials[origin]
+    return trial.number
 
 
 def _losses(trial: FrozenTrial) -> int:

@@ -147,7 +147,8 @@ def test_two_machines_share_the_trials_and_one_that_is_killed_loses_its_own(
     assert counted["learning_rate"].nunique() == TRIALS
     # the machine that was killed comes back when all is done: it runs no trial, and writes the same files
     assert main(["tune", "my.yaml", f"study.storage={database}", "--out", "one", "--quiet"]) == 0
-    assert len(kept(database)) == len(trials)
+    # but for a first trial that both had queued at once, and that nobody has run
+    assert sum(trial.state.is_finished() for trial in kept(database)) == len(trials)
     assert Path("one/best.yaml").read_text() == Path("two/best.yaml").read_text()
     one, two = (pd.read_csv(f"{out}/results.csv") for out in ("one", "two"))
     seconds = ["fit_seconds", "predict_seconds"]

@@ -181,7 +181,9 @@ def untouched() -> list[Claim]:
     models = ("bridge_xgboost", "bridge_catboost", "bridge_network", "bridge_pool")
     second = [number for model in models for number in row("^RMSE$", f"^  {model} ")]
     text = "has # of the RMSE of XGBRegressor, with CatBoost as location #, the network # and the pool #"
-    return [*claims, Claim("peers.py --report --splits 1", text, second)]
+    alone = "peers.py --report --splits 1"
+    fewer = "a lower CRPS than each of its members on # of # tables"
+    return [*claims, Claim(alone, text, second), Claim(alone, fewer, row("^CRPS of bridge_pool ", places=range(2)))]
 
 
 def choices() -> list[Claim]:
